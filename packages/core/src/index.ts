@@ -1,0 +1,10 @@
+export { type Clock, jitter, type Random, rfc3339, systemClock } from './clock.ts';
+export { formatDuration, parseDuration } from './duration.ts';
+export { errorMessage, MuralError, type MuralErrorOptions, systemCode } from './errors.ts';
+export { type AtomicWriteOptions, syncDirectory, writeFileAtomic } from './files.ts';
+export { canonicalJson, isRecord, type Json, jsonEqual } from './json.ts';
+export { createLogger, type Logger, type LoggerOptions, silentLogger } from './log.ts';
+export { nearest } from './nearest.ts';
+export { redactUrl } from './redact.ts';
+export { backoff, retry, type RetryOptions } from './retry.ts';
+export { SingleFlight } from './single-flight.ts';

@@ -1,0 +1,33 @@
+import { type DestinationStream, type Logger as PinoLogger, pino } from 'pino';
+
+/** A structured log. Messages are fixed strings; what varies goes into the object before them. */
+export type Logger = PinoLogger;
+
+/** Where and how much is logged. */
+export interface LoggerOptions {
+  readonly level?: string;
+  /** Where lines go: standard error unless told. */
+  readonly destination?: DestinationStream;
+  /** Name of the component, the field `name` of each line. */
+  readonly name?: string;
+}
+
+const SECRETS = ['password', 'token', 'authorization', 'auth', 'secret', 'credentials', 'privateKey'];
+
+/** A JSON log that masks fields whose names say that they are secret, at the top and one level down. */
+export function createLogger(options: LoggerOptions = {}): Logger {
+  return pino(
+    {
+      level: options.level ?? 'info',
+      ...(options.name === undefined ? {} : { name: options.name }),
+      base: {},
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: { paths: SECRETS.flatMap((key) => [key, `*.${key}`]), censor: '***' },
+    },
+    options.destination ?? pino.destination({ dest: 2, sync: true }),
+  );
+}
+
+/** A log that keeps nothing. */
+export const silentLogger: Logger = pino({ level: 'silent' });
