@@ -1,0 +1,36 @@
+import { readDocument } from './document.ts';
+import { type Finding, hasErrors } from './finding.ts';
+import { RULES } from './rules.ts';
+import { Values } from './schema.ts';
+
+/** What a file says, and what is wrong with it. */
+export interface ParsedValues {
+  /** The values with defaults filled in; the defaults alone when a finding is an error. */
+  readonly values: Values;
+  readonly findings: readonly Finding[];
+}
+
+/** Everything that is wrong in the text of a values file, in the order of the file. Never throws. */
+export function lintValues(text: string, file: string): readonly Finding[] {
+  const { document, findings } = readDocument(text, file);
+  if (document === undefined) return findings;
+  const found = RULES.flatMap((rule) => [...rule.check(document)]);
+  return found.sort((a, b) => a.line - b.line || a.column - b.column);
+}
+
+/**
+ * Reads a values file.
+ *
+ * @param file its name, for the findings
+ */
+export function parseValues(text: string, file: string): ParsedValues {
+  const findings = lintValues(text, file);
+  const { document } = readDocument(text, file);
+  if (document === undefined || hasErrors(findings)) return { values: defaultValues(), findings };
+  return { values: Values.parse(document.data), findings };
+}
+
+/** The values of an empty file. */
+export function defaultValues(): Values {
+  return Values.parse({});
+}
