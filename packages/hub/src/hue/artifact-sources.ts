@@ -1,0 +1,110 @@
+import { isRecord } from '@mural/core';
+import { ArtifactSource, type Component, type WorkloadProfile } from '@mural/kube';
+import { parseRepositoryUrl, pullArtifact, type RegistryClient, unpackLayer } from '@mural/oci';
+import { RenderError } from '../errors.ts';
+import { Evaluator, type ExpressionVariables } from '../render/expressions.ts';
+import type { Files } from '../render/types.ts';
+
+/** Of all artifacts kept for the next rendering. */
+const MAX_KEPT_BYTES = 64 * 1024 * 1024;
+const MAX_ARTIFACT_BYTES = 64 * 1024 * 1024;
+
+/** The repository of the hub and the client that reaches it. */
+export interface HubRegistry {
+  /** As `oci://host/path`. */
+  readonly url: string;
+  readonly client: RegistryClient;
+}
+
+interface Kept {
+  readonly files: Files;
+  readonly bytes: number;
+}
+
+/** Pulls the artifacts that components name. What a digest names is pulled once. */
+export class ArtifactSources {
+  readonly #registry: HubRegistry;
+  readonly #kept = new Map<string, Kept>();
+  #keptBytes = 0;
+
+  constructor(registry: HubRegistry) {
+    this.#registry = registry;
+  }
+
+  /**
+   * The files of every component that names an artifact, by component name.
+   *
+   * @param resolved what tags were found to be in this reconcile, so that all spokes see the same
+   * @throws OciError when an artifact cannot be pulled, RenderError when a source is not allowed
+   */
+  async load(
+    profile: WorkloadProfile,
+    variables: ExpressionVariables,
+    resolved: Map<string, string>,
+    signal: AbortSignal,
+  ): Promise<Record<string, Files>> {
+    const loaded: Record<string, Files> = {};
+    for (const component of profile.spec.components) {
+      const source = sourceOf(component, variables);
+      if (source === undefined) continue;
+      loaded[component.name] = await this.#pull(component.name, source, resolved, signal);
+    }
+    return loaded;
+  }
+
+  async #pull(
+    component: string,
+    source: ArtifactSource,
+    resolved: Map<string, string>,
+    signal: AbortSignal,
+  ): Promise<Files> {
+    const repository = this.#repository(component, source);
+    const wanted =
+      source.digest ?? resolved.get(`${repository}:${source.tag ?? ''}`) ?? source.tag ?? 'latest';
+    const kept = this.#kept.get(`${repository}@${wanted}`);
+    if (kept !== undefined) return kept.files;
+    const { client } = this.#registry;
+    const pulled = await pullArtifact(client, repository, wanted, { signal, maxBytes: MAX_ARTIFACT_BYTES });
+    resolved.set(`${repository}:${source.tag ?? ''}`, pulled.digest);
+    const unpacked = await unpackLayer(pulled.layer);
+    const files = Object.fromEntries([...unpacked].map(([path, file]) => [path, file.content]));
+    this.#keep(`${repository}@${pulled.digest}`, files);
+    return files;
+  }
+
+  #repository(component: string, source: ArtifactSource): string {
+    const own = parseRepositoryUrl(this.#registry.url);
+    if (source.url === undefined) return own.repository;
+    const asked = parseRepositoryUrl(source.url);
+    if (asked.registry === own.registry) return asked.repository;
+    throw new RenderError(
+      'ArtifactInvalid',
+      `component ${component}: artifacts come from the registry of the hub (${own.registry}), not from ${asked.registry}`,
+      {
+        facts: { component, registry: asked.registry },
+        hint: 'Copy the artifact to the registry of the hub.',
+      },
+    );
+  }
+
+  #keep(key: string, files: Files): void {
+    const bytes = Object.values(files).reduce((sum, content) => sum + content.length, 0);
+    if (bytes > MAX_KEPT_BYTES) return;
+    this.#kept.set(key, { files, bytes });
+    this.#keptBytes += bytes;
+    for (const [oldest, entry] of this.#kept) {
+      if (this.#keptBytes <= MAX_KEPT_BYTES) break;
+      this.#kept.delete(oldest);
+      this.#keptBytes -= entry.bytes;
+    }
+  }
+}
+
+/** The artifact of a component; what is not one is left to the renderer, which says what is wrong. */
+function sourceOf(component: Component, variables: ExpressionVariables): ArtifactSource | undefined {
+  const raw = component.properties?.['artifact'];
+  if (!isRecord(raw)) return undefined;
+  const evaluated = new Evaluator(component.name, variables).evaluate(raw, 'properties.artifact');
+  const parsed = ArtifactSource.safeParse(evaluated);
+  return parsed.success ? parsed.data : undefined;
+}
