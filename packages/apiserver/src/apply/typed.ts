@@ -1,0 +1,126 @@
+import { isRecord } from '@mural/core';
+import type { TypeSchema } from '../schema/types.ts';
+import { type Fields, itemKey, NO_IDENTITY } from './atoms.ts';
+import { pathElement } from './field-set.ts';
+
+/**
+ * What keeps an applied object from being typed by its schema, in the API's words, or `undefined`:
+ * `.spec.replica: field not declared in schema`. Checks types, unknown fields and items that share
+ * an identity.
+ */
+export function typingError(object: Fields, schema: TypeSchema | undefined): string | undefined {
+  if (schema === undefined) return undefined;
+  const errors: string[] = [];
+  check(object, schema, '', errors);
+  if (errors.length === 0) return undefined;
+  return errors.length === 1 ? errors[0] : `errors:\n  ${errors.join('\n  ')}`;
+}
+
+const MAX_ERRORS = 50;
+
+function check(value: unknown, schema: TypeSchema, path: string, errors: string[]): void {
+  if (errors.length >= MAX_ERRORS || value === null || value === undefined) return;
+  if (schema.intOrString === true || schema.quantity === true) {
+    if (typeof value === 'object') errors.push(told(path, `expected any scalar, got ${show(value)}`));
+    return;
+  }
+  switch (schema.type) {
+    case 'object':
+      checkMap(value, schema, path, errors);
+      return;
+    case 'array':
+      checkList(value, schema, path, errors);
+      return;
+    case 'string':
+      if (typeof value !== 'string') errors.push(told(path, `expected string, got &value.valueUnstructured{Value:${goValue(value)}}`));
+      return;
+    case 'integer':
+    case 'number':
+      if (typeof value !== 'number') errors.push(told(path, `expected numeric (int or float), got ${goType(value)}`));
+      return;
+    case 'boolean':
+      if (typeof value !== 'boolean') errors.push(told(path, `expected boolean, got ${show(value)}`));
+      return;
+    case undefined:
+      if (isRecord(value) && schema.properties !== undefined) checkMap(value, schema, path, errors);
+  }
+}
+
+function told(path: string, message: string): string {
+  return path === '' ? message : `${path}: ${message}`;
+}
+
+function checkMap(value: unknown, schema: TypeSchema, path: string, errors: string[]): void {
+  if (!isRecord(value)) {
+    errors.push(told(path, `expected map, got ${show(value)}`));
+    return;
+  }
+  const { properties, additionalProperties } = schema;
+  const open = schema.preserveUnknownFields === true || (properties === undefined && additionalProperties === undefined);
+  for (const key of Object.keys(value)) {
+    const child = properties?.[key] ?? additionalProperties;
+    if (child !== undefined) check(value[key], child, `${path}.${key}`, errors);
+    else if (!open) {
+      errors.push(told(`${path}.${key}`, 'field not declared in schema'));
+      return;
+    }
+  }
+}
+
+function checkList(value: unknown, schema: TypeSchema, path: string, errors: string[]): void {
+  if (!Array.isArray(value)) {
+    errors.push(told(path, `expected list, got ${show(value)}`));
+    return;
+  }
+  const items = value as readonly unknown[];
+  const identity = schema.listType === 'map' || schema.listType === 'set';
+  const seen = new Set<string>();
+  for (const [index, item] of items.entries()) {
+    let at = `${path}[${index}]`;
+    if (identity) {
+      const key = itemKey(schema, item);
+      if (key === NO_IDENTITY) {
+        errors.push(told(path, `element ${index}: ${noIdentity(schema, item)}`));
+        return;
+      }
+      if (seen.has(key)) errors.push(told(path, `duplicate entries for key ${pathElement(key)}`));
+      seen.add(key);
+      at = path + pathElement(key);
+    }
+    if (schema.items !== undefined) check(item, schema.items, at, errors);
+  }
+}
+
+function noIdentity(schema: TypeSchema, item: unknown): string {
+  if (schema.listType === 'set') {
+    const what = Array.isArray(item) ? 'list' : 'map';
+    return `associative list without keys has an element that's a ${what} type`;
+  }
+  if (item === null) return 'associative list with keys may not have a null element';
+  if (!isRecord(item)) return 'associative list with keys may not have non-map elements';
+  const keys = (schema.listMapKeys ?? []).map((key) => JSON.stringify(key)).join(' ');
+  return `associative list with keys has an element that omits all key fields [${keys}] (and doesn't have default values for any key fields)`;
+}
+
+/** A value the way Go's `%v` of the API's value type shows it. */
+function show(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(show).join(',')}]`;
+  if (isRecord(value)) {
+    return `{${Object.keys(value)
+      .sort()
+      .map((key) => `${key}:${show(value[key])}`)
+      .join(';')}}`;
+  }
+  return typeof value === 'string' ? `"${value}"` : String(value);
+}
+
+function goType(value: unknown): string {
+  if (typeof value === 'string') return 'string';
+  if (typeof value === 'boolean') return 'bool';
+  return Array.isArray(value) ? '[]interface {}' : 'map[string]interface {}';
+}
+
+function goValue(value: unknown): string {
+  if (typeof value === 'object') return goType(value) + '{…}';
+  return String(value);
+}
