@@ -20,14 +20,21 @@ import {
   startHub,
   temporaryFolder,
 } from './support/mural.ts';
-import { apply, configMap, deployment, environment, manifestsProfile } from './support/objects.ts';
+import {
+  apply,
+  configMap,
+  deployment,
+  environment,
+  everySpoke,
+  manifestsProfile,
+} from './support/objects.ts';
 
 describe('bad input', () => {
   let hub: Hub;
 
   beforeAll(async () => {
     hub = await startHub();
-    await apply(hub.client, { ...environment('all', {}), spec: { spokeSelector: {} } });
+    await apply(hub.client, everySpoke('all'));
   }, 120_000);
   afterAll(cleanUp);
 

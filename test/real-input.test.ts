@@ -17,7 +17,7 @@ import {
   startSpoke,
   type SpokeProcess,
 } from './support/mural.ts';
-import { apply, deployment, environment, manifestsProfile, objectsOf } from './support/objects.ts';
+import { apply, deployment, everySpoke, manifestsProfile, objectsOf } from './support/objects.ts';
 
 const testdata = process.env.MURAL_TESTDATA;
 if (testdata === undefined) {
@@ -81,7 +81,7 @@ describe.skipIf(testdata === undefined).each([
     const started = performance.now();
     await apply(
       hub.client,
-      { ...environment('everywhere', {}), spec: { spokeSelector: {} } },
+      everySpoke('everywhere'),
       manifestsProfile(name, manifests),
       deployment(name, name, 'everywhere'),
     );

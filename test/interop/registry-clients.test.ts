@@ -2,7 +2,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cleanUp, deploymentReady, type Hub, mural, startHub, temporaryFolder } from '../support/mural.ts';
-import { apply, configMap, deployment, environment, manifestsProfile } from '../support/objects.ts';
+import { apply, configMap, deployment, everySpoke, manifestsProfile } from '../support/objects.ts';
 import { run } from '../support/run.ts';
 
 describe("other people's clients on our registry", () => {
@@ -17,7 +17,7 @@ describe("other people's clients on our registry", () => {
     hub = await startHub();
     await apply(
       hub.client,
-      { ...environment('all', {}), spec: { spokeSelector: {} } },
+      everySpoke('all'),
       manifestsProfile('app', configMap('app', { a: '1' })),
       deployment('app', 'app', 'all'),
     );

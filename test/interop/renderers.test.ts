@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { CONFIG_MAPS, DEPLOYMENTS, type UnstructuredObject, type WorkloadProfile } from '@mural/kube';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cleanUp, deploymentReady, type Hub, startHub, temporaryFolder } from '../support/mural.ts';
-import { apply, configMap, deployment, environment } from '../support/objects.ts';
+import { apply, configMap, deployment, everySpoke } from '../support/objects.ts';
 import { run } from '../support/run.ts';
 
 describe('helm and kustomize', () => {
@@ -12,7 +12,7 @@ describe('helm and kustomize', () => {
   beforeAll(async () => {
     folder = await temporaryFolder();
     hub = await startHub();
-    await apply(hub.client, { ...environment('all', {}), spec: { spokeSelector: {} } });
+    await apply(hub.client, everySpoke('all'));
   });
   afterAll(cleanUp);
 

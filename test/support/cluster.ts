@@ -38,7 +38,11 @@ export async function startCluster(): Promise<Cluster> {
   return {
     folder,
     kubeconfig: join(folder, 'kubeconfig'),
-    flux: async () => void (await run(join(tools, 'flux-up'), [folder], { env })),
-    down: async () => void (await run(join(tools, 'kube-down'), [folder], { env })),
+    flux: async () => {
+      await run(join(tools, 'flux-up'), [folder], { env });
+    },
+    down: async () => {
+      await run(join(tools, 'kube-down'), [folder], { env });
+    },
   };
 }

@@ -121,7 +121,9 @@ async function start(
     data,
     log,
     stop: async () => ended('SIGTERM'),
-    kill: async () => void (await ended('SIGKILL')),
+    kill: async () => {
+      await ended('SIGKILL');
+    },
   };
   processes.push(started);
   const ready = await eventually(async () => {

@@ -57,6 +57,11 @@ export function environment(name: string, matchLabels: Readonly<Record<string, s
   };
 }
 
+/** An environment of the whole fleet. */
+export function everySpoke(name: string): Environment {
+  return { ...environment(name, {}), spec: { spokeSelector: {} } };
+}
+
 /** A deployment of a profile to an environment. */
 export function deployment(
   name: string,
