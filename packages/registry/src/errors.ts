@@ -1,0 +1,96 @@
+import { MuralError, type MuralErrorOptions, systemCode } from '@mural/core';
+
+interface Row {
+  /** HTTP status of the answer. */
+  readonly status: number;
+  /** Code in the JSON body (distribution-spec, "Error codes"). */
+  readonly oci: string;
+}
+
+/** Every error that the API can answer with: its HTTP status and its code on the wire. */
+export const API_ERRORS = {
+  BlobUnknown: { status: 404, oci: 'BLOB_UNKNOWN' },
+  BlobUploadInvalid: { status: 400, oci: 'BLOB_UPLOAD_INVALID' },
+  BlobUploadConflict: { status: 409, oci: 'BLOB_UPLOAD_INVALID' },
+  BlobUploadOutOfOrder: { status: 416, oci: 'BLOB_UPLOAD_INVALID' },
+  BlobUploadUnknown: { status: 404, oci: 'BLOB_UPLOAD_UNKNOWN' },
+  Denied: { status: 403, oci: 'DENIED' },
+  DigestInvalid: { status: 400, oci: 'DIGEST_INVALID' },
+  EncodingUnsupported: { status: 415, oci: 'UNSUPPORTED' },
+  Internal: { status: 500, oci: 'UNKNOWN' },
+  ManifestBlobUnknown: { status: 400, oci: 'MANIFEST_BLOB_UNKNOWN' },
+  ManifestInvalid: { status: 400, oci: 'MANIFEST_INVALID' },
+  ManifestTooLarge: { status: 413, oci: 'SIZE_INVALID' },
+  ManifestUnknown: { status: 404, oci: 'MANIFEST_UNKNOWN' },
+  MethodUnsupported: { status: 405, oci: 'UNSUPPORTED' },
+  NameInvalid: { status: 400, oci: 'NAME_INVALID' },
+  NameUnknown: { status: 404, oci: 'NAME_UNKNOWN' },
+  PaginationInvalid: { status: 400, oci: 'PAGINATION_NUMBER_INVALID' },
+  RangeInvalid: { status: 416, oci: 'RANGE_INVALID' },
+  RouteUnknown: { status: 404, oci: 'UNSUPPORTED' },
+  SizeInvalid: { status: 400, oci: 'SIZE_INVALID' },
+  StorageFailed: { status: 503, oci: 'UNAVAILABLE' },
+  StorageFull: { status: 507, oci: 'UNAVAILABLE' },
+  TagInvalid: { status: 400, oci: 'TAG_INVALID' },
+  TooManyRequests: { status: 429, oci: 'TOOMANYREQUESTS' },
+  TooManyTags: { status: 414, oci: 'UNSUPPORTED' },
+  Unauthorized: { status: 401, oci: 'UNAUTHORIZED' },
+} as const satisfies Record<string, Row>;
+
+/** Codes of {@link RegistryError}. */
+export type RegistryErrorCode = keyof typeof API_ERRORS;
+
+/** Facts and headers that an answer carries beside its code. */
+export interface RegistryErrorOptions extends MuralErrorOptions {
+  /** Headers of the answer, in lower case. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** An error of the registry's HTTP API. Its message and facts are shown to the client. */
+export class RegistryError extends MuralError<RegistryErrorCode> {
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(code: RegistryErrorCode, message: string, options: RegistryErrorOptions = {}) {
+    super(code, message, options);
+    this.headers = options.headers ?? {};
+  }
+
+  /** HTTP status of the answer. */
+  get status(): number {
+    return API_ERRORS[this.code].status;
+  }
+
+  /** The code that clients of the distribution-spec know. */
+  get ociCode(): string {
+    return API_ERRORS[this.code].oci;
+  }
+}
+
+/** Codes of {@link RegistrySetupError}. */
+export type RegistrySetupErrorCode =
+  | 'DataDirectoryInUse'
+  | 'DataDirectoryInvalid'
+  | 'HtpasswdInvalid'
+  | 'ListenInsecure'
+  | 'ListenFailed'
+  | 'UserInvalid';
+
+/** Why a registry could not be started or given a user. */
+export class RegistrySetupError extends MuralError<RegistrySetupErrorCode> {}
+
+const NO_SPACE = new Set(['ENOSPC', 'EDQUOT']);
+const SQLITE_FULL = 13;
+
+/** Whether `error` says that the disk, or the quota on it, is full. */
+export function isNoSpace(error: unknown): boolean {
+  if (NO_SPACE.has(systemCode(error) ?? '')) return true;
+  return typeof error === 'object' && error !== null && 'errcode' in error && error.errcode === SQLITE_FULL;
+}
+
+/** The error that a push is answered with when the disk is full. */
+export function storageFull(cause?: unknown): RegistryError {
+  return new RegistryError('StorageFull', 'The registry has no space left for this content.', {
+    cause,
+    retryable: true,
+  });
+}

@@ -1,0 +1,243 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type Clock, type Logger, MuralError, systemCode } from '@mural/core';
+import { OciError } from '@mural/oci';
+import type { RegistryAction } from '../auth/policy.ts';
+import { type Caller, unauthorized, type Users } from '../auth/users.ts';
+import { isNoSpace, RegistryError, storageFull } from '../errors.ts';
+import type { Store } from '../store/store.ts';
+import { deleteBlob, getBlob } from './blobs.ts';
+import { type Exchange, send, sendError } from './exchange.ts';
+import { listReferrers, listRepositories, listTags } from './lists.ts';
+import { deleteManifest, getManifest, putManifest } from './manifests.ts';
+import { parsePath, type Route } from './request.ts';
+import { appendUpload, cancelUpload, finishUpload, startUpload, uploadStatus } from './uploads.ts';
+
+/** What requests are answered from. */
+export interface HandlerParts {
+  readonly store: Store;
+  readonly users: Users;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Takes one line for each request. */
+  readonly accessLog: Logger;
+}
+
+/** Answers one request. Never rejects. */
+export type Handler = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  options?: { expectsContinue: boolean },
+) => Promise<void>;
+
+/** Bytes of a refused body that are read and dropped so that the connection can go on. */
+const DRAIN_LIMIT = 1024 * 1024;
+/** Nginx's number for a client that went away before its answer. */
+const CLIENT_GONE = 499;
+const MAX_LOGGED = 512;
+
+/** The HTTP API of the registry over `parts`. */
+export function createHandler(parts: HandlerParts): Handler {
+  return async (request, response, options) => {
+    const started = performance.now();
+    const seen: Seen = { route: undefined, user: undefined };
+    const sentBefore = request.socket.bytesWritten;
+    response.once('close', () => {
+      logAccess(parts.accessLog, request, response, {
+        seen,
+        durationMs: performance.now() - started,
+        bytes: request.socket.bytesWritten - sentBefore,
+      });
+    });
+    try {
+      await answer(parts, { request, response, seen, expectsContinue: options?.expectsContinue ?? false });
+    } catch (error) {
+      fail(parts.log, request, response, error);
+    }
+  };
+}
+
+/** What was found out about a request, for its line in the log. */
+interface Seen {
+  route: Route | undefined;
+  user: string | undefined;
+}
+
+interface Incoming {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly seen: Seen;
+  readonly expectsContinue: boolean;
+}
+
+async function answer(parts: HandlerParts, incoming: Incoming): Promise<void> {
+  const { request, response, seen } = incoming;
+  const url = request.url ?? '/';
+  const mark = url.indexOf('?');
+  const path = mark < 0 ? url : url.slice(0, mark);
+  const parsed = tryParse(path);
+  const authenticated = parts.users.authenticate(request.headers.authorization);
+  const caller = authenticated instanceof Promise ? await authenticated : authenticated;
+  seen.user = caller.name;
+  if (parsed instanceof RegistryError) throw hideFromAnonymous(parsed, caller);
+  seen.route = parsed;
+  authorise(parsed, request.method ?? '', caller);
+  const { store, clock } = parts;
+  const exchange: Exchange = {
+    request,
+    response,
+    query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)),
+    caller,
+    store,
+    now: () => clock.now(),
+    expectsContinue: incoming.expectsContinue,
+  };
+  await dispatch(exchange, parsed);
+}
+
+function tryParse(path: string): Route | RegistryError {
+  try {
+    return parsePath(path);
+  } catch (error) {
+    if (error instanceof RegistryError) return error;
+    throw error;
+  }
+}
+
+/** Somebody who may do nothing learns nothing from a malformed path either. */
+function hideFromAnonymous(error: RegistryError, caller: Caller): RegistryError {
+  const mayDoNothing = caller.name === undefined && !caller.allows('pull', 'any');
+  return mayDoNothing ? unauthorized() : error;
+}
+
+const ACTIONS: Readonly<Record<string, RegistryAction>> = {
+  GET: 'pull',
+  HEAD: 'pull',
+  POST: 'push',
+  PUT: 'push',
+  PATCH: 'push',
+  DELETE: 'delete',
+};
+
+/** @throws RegistryError `Unauthorized` for callers without credentials, `Denied` for others */
+function authorise(route: Route, method: string, caller: Caller): void {
+  const action = isUpload(route) ? 'push' : (ACTIONS[method] ?? 'push');
+  const allowed =
+    route.kind === 'base' || route.kind === 'catalog'
+      ? caller.name !== undefined || caller.allows('pull', 'any')
+      : caller.allows(action, route.repository);
+  if (allowed) return;
+  if (caller.name === undefined) throw unauthorized();
+  throw new RegistryError('Denied', 'These credentials do not allow this.', { facts: { action } });
+}
+
+/** Looking at an upload and cancelling it belong to pushing. */
+function isUpload(route: Route): boolean {
+  return route.kind === 'upload' || route.kind === 'uploads';
+}
+
+type Endpoint = () => void | Promise<void>;
+
+async function dispatch(exchange: Exchange, route: Route): Promise<void> {
+  const endpoints = endpointsOf(exchange, route);
+  const endpoint = endpoints[exchange.request.method ?? ''];
+  if (endpoint !== undefined) {
+    await endpoint();
+    return;
+  }
+  throw new RegistryError('MethodUnsupported', 'This method is not supported here.', {
+    headers: { allow: Object.keys(endpoints).join(', ') },
+  });
+}
+
+function endpointsOf(exchange: Exchange, route: Route): Readonly<Record<string, Endpoint>> {
+  switch (route.kind) {
+    case 'base':
+      return readOnly(() => send(exchange.response, 200, { 'content-type': 'application/json' }, '{}'));
+    case 'catalog':
+      return readOnly(() => listRepositories(exchange));
+    case 'tags':
+      return readOnly(() => listTags(exchange, route.repository));
+    case 'referrers':
+      return readOnly(() => listReferrers(exchange, route.repository, route.digest));
+    case 'manifest': {
+      const { repository, reference } = route;
+      return {
+        ...readOnly(() => getManifest(exchange, repository, reference)),
+        PUT: () => putManifest(exchange, repository, reference),
+        DELETE: () => deleteManifest(exchange, repository, reference),
+      };
+    }
+    case 'blob':
+      return {
+        ...readOnly(() => getBlob(exchange, route.repository, route.digest)),
+        DELETE: () => deleteBlob(exchange, route.repository, route.digest),
+      };
+    case 'uploads':
+      return { POST: () => startUpload(exchange, route.repository) };
+    case 'upload': {
+      const { repository, id } = route;
+      return {
+        GET: () => uploadStatus(exchange, repository, id),
+        PATCH: () => appendUpload(exchange, repository, id),
+        PUT: () => finishUpload(exchange, repository, id),
+        DELETE: () => cancelUpload(exchange, repository, id),
+      };
+    }
+  }
+}
+
+function readOnly(endpoint: Endpoint): Readonly<Record<string, Endpoint>> {
+  return { GET: endpoint, HEAD: endpoint };
+}
+
+function fail(log: Logger, request: IncomingMessage, response: ServerResponse, cause: unknown): void {
+  if (response.destroyed || request.socket.destroyed) return;
+  const error = apiError(cause);
+  if (error.status >= 500) log.error({ err: cause, method: request.method }, 'a request failed');
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const unread = !request.complete && Number(request.headers['content-length'] ?? Infinity) > DRAIN_LIMIT;
+  const hasBody =
+    request.headers['transfer-encoding'] !== undefined || request.headers['content-length'] !== undefined;
+  if (unread && hasBody) response.setHeader('connection', 'close');
+  sendError(response, error);
+}
+
+/** The error as a client may see it: nothing of ours, such as a path, goes out with an unexpected one. */
+function apiError(cause: unknown): RegistryError {
+  if (cause instanceof RegistryError) return cause;
+  if (isNoSpace(cause)) return storageFull(cause);
+  if (cause instanceof OciError) {
+    if (cause.code === 'DigestInvalid') return new RegistryError('DigestInvalid', cause.message);
+    if (cause.code === 'ManifestInvalid') return new RegistryError('ManifestInvalid', cause.message);
+    if (cause.code === 'TooLarge') return new RegistryError('ManifestTooLarge', cause.message);
+  }
+  const code = cause instanceof MuralError ? cause.code : (systemCode(cause) ?? 'unknown');
+  return new RegistryError('Internal', 'The registry could not do this.', { cause, facts: { reason: code } });
+}
+
+function logAccess(
+  log: Logger,
+  request: IncomingMessage,
+  response: ServerResponse,
+  { seen, durationMs, bytes }: { seen: Seen; durationMs: number; bytes: number },
+): void {
+  const { route, user } = seen;
+  const url = request.url ?? '';
+  const mark = url.indexOf('?');
+  log.info(
+    {
+      method: request.method,
+      path: (mark < 0 ? url : url.slice(0, mark)).slice(0, MAX_LOGGED),
+      ...(route !== undefined && 'repository' in route ? { repository: route.repository } : {}),
+      status: response.headersSent ? response.statusCode : CLIENT_GONE,
+      bytes,
+      durationMs: Math.round(durationMs * 1000) / 1000,
+      ...(user === undefined ? {} : { user }),
+      userAgent: (request.headers['user-agent'] ?? '').slice(0, MAX_LOGGED),
+    },
+    'request',
+  );
+}

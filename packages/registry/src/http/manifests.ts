@@ -1,0 +1,222 @@
+import { MAX_MANIFEST_BYTES, MEDIA_TYPES, parseManifest } from '@mural/oci';
+import { RegistryError } from '../errors.ts';
+import { type Digest, digestOf, parseDigest } from '../names.ts';
+import type { ManifestRecord, Metadata, Repository } from '../store/metadata.ts';
+import { type Exchange, type Headers, matchesEtag, readBody, send } from './exchange.ts';
+import { type ManifestReference, requireTag } from './request.ts';
+
+const MAX_TAGS = 64;
+/** Layers of these types may be elsewhere (image-spec, "Non-distributable layers"). */
+const NON_DISTRIBUTABLE =
+  /^application\/vnd\.(?:oci\.image\.layer\.nondistributable\.|docker\.image\.rootfs\.foreign\.)/;
+const MANIFEST_TYPES: readonly string[] = [
+  MEDIA_TYPES.imageManifest,
+  MEDIA_TYPES.imageIndex,
+  MEDIA_TYPES.dockerManifest,
+  MEDIA_TYPES.dockerManifestList,
+];
+/** Fields that decide how a manifest is read. A parser that ignores case must not see others. */
+const DECISIVE = new Map(
+  ['schemaVersion', 'mediaType', 'config', 'layers', 'manifests', 'subject', 'artifactType'].map((name) => [
+    name.toLowerCase(),
+    name,
+  ]),
+);
+
+interface Reference {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly mediaType: string;
+}
+
+interface CheckedManifest {
+  readonly mediaType: string;
+  readonly blobs: readonly Reference[];
+  readonly children: readonly Reference[];
+  readonly subject: Digest | undefined;
+  readonly artifactType: string | undefined;
+  readonly annotations: Readonly<Record<string, string>> | undefined;
+}
+
+/** `GET` and `HEAD` of a manifest (end-3). Touches no file. */
+export function getManifest(exchange: Exchange, name: string, reference: ManifestReference): void {
+  const { request, response, store } = exchange;
+  const record = findManifest(store.metadata, name, reference);
+  const etag = `"${record.digest}"`;
+  const headers: Headers = {
+    'docker-content-digest': record.digest,
+    'content-type': record.mediaType,
+    'content-length': record.size,
+    etag,
+    'cache-control': 'tag' in reference ? 'no-cache' : 'max-age=31536000, immutable',
+    vary: 'accept, authorization',
+  };
+  if (matchesEtag(request.headers['if-none-match'], etag)) {
+    send(response, 304, headers);
+    return;
+  }
+  if (request.method === 'HEAD') {
+    send(response, 200, headers);
+    return;
+  }
+  const bytes = store.metadata.content(record.digest);
+  if (bytes === undefined) throw manifestUnknown(reference);
+  send(response, 200, headers, bytes);
+}
+
+/** `PUT` of a manifest by tag or digest, with further tags in the query (end-7a, end-7b). */
+export async function putManifest(
+  exchange: Exchange,
+  name: string,
+  reference: ManifestReference,
+): Promise<void> {
+  const { response, store } = exchange;
+  const tags = tagsOf(exchange, reference);
+  const bytes = await readBody(exchange, MAX_MANIFEST_BYTES);
+  if (bytes === undefined) {
+    throw new RegistryError('ManifestTooLarge', `A manifest may have ${MAX_MANIFEST_BYTES} bytes.`);
+  }
+  const algorithm = 'digest' in reference ? parseDigest(reference.digest).algorithm : 'sha256';
+  const digest = digestOf(bytes, algorithm);
+  if ('digest' in reference && reference.digest !== digest) {
+    throw new RegistryError('DigestInvalid', 'The manifest does not have the digest in the path.', {
+      facts: { expected: reference.digest, computed: digest },
+    });
+  }
+  const manifest = checkManifest(bytes, contentType(exchange));
+  const record = recordOf(manifest, digest, bytes.length, exchange.now());
+  await store.metadata.putManifest({
+    repository: name,
+    record,
+    bytes,
+    tags,
+    check: (repository) => checkReferences(manifest, store.metadata, repository),
+  });
+  response.setHeader('oci-tag', tags.length === 0 || 'tag' in reference ? [] : tags);
+  send(response, 201, {
+    location: `/v2/${name}/manifests/${digest}`,
+    'docker-content-digest': digest,
+    ...(record.subject === undefined ? {} : { 'oci-subject': record.subject }),
+  });
+}
+
+/** `DELETE` of a tag, or of a manifest with all of its tags (end-9). */
+export async function deleteManifest(
+  exchange: Exchange,
+  name: string,
+  reference: ManifestReference,
+): Promise<void> {
+  const { metadata } = exchange.store;
+  const removed =
+    'tag' in reference
+      ? await metadata.deleteTag(name, reference.tag)
+      : await metadata.deleteManifest(name, reference.digest);
+  if (!removed) throw manifestUnknown(reference);
+  send(exchange.response, 202, {});
+}
+
+function findManifest(metadata: Metadata, name: string, reference: ManifestReference): ManifestRecord {
+  const repository = metadata.repository(name);
+  const digest = 'tag' in reference ? repository?.tags.get(reference.tag) : reference.digest;
+  const record = digest === undefined ? undefined : repository?.manifests.get(digest);
+  if (record === undefined) throw manifestUnknown(reference);
+  return record;
+}
+
+function manifestUnknown(reference: ManifestReference): RegistryError {
+  return new RegistryError('ManifestUnknown', 'The repository has no such manifest.', { facts: reference });
+}
+
+function tagsOf(exchange: Exchange, reference: ManifestReference): string[] {
+  const asked = exchange.query.getAll('tag');
+  if (asked.length > MAX_TAGS) {
+    throw new RegistryError('TooManyTags', `A request may name ${MAX_TAGS} tags.`);
+  }
+  if ('tag' in reference) {
+    if (asked.length > 0) throw new RegistryError('TagInvalid', 'Further tags need a digest in the path.');
+    return [reference.tag];
+  }
+  return [...new Set(asked.map(requireTag))];
+}
+
+/** The type without its parameters, which the spec has registries ignore. */
+function contentType(exchange: Exchange): string | undefined {
+  const header = exchange.request.headers['content-type'];
+  const type = header?.split(';', 1)[0]?.trim();
+  return type === '' ? undefined : type;
+}
+
+/**
+ * Reads a manifest so that nobody can read it differently: one kind, one media type, no field in
+ * another case.
+ *
+ * @throws RegistryError `ManifestInvalid`, or OciError of the same meaning
+ */
+function checkManifest(bytes: Buffer, served: string | undefined): CheckedManifest {
+  if (served !== undefined && !MANIFEST_TYPES.includes(served)) {
+    throw new RegistryError('ManifestInvalid', 'The Content-Type is not that of a manifest or an index.', {
+      facts: { contentType: served.slice(0, 200) },
+    });
+  }
+  const parsed = parseManifest(bytes, served);
+  for (const key of Object.keys(parsed.manifest)) {
+    const meant = DECISIVE.get(key.toLowerCase());
+    if (meant !== undefined && meant !== key) {
+      throw new RegistryError('ManifestInvalid', `The field "${key}" is not "${meant}".`);
+    }
+  }
+  const { subject, annotations } = parsed.manifest;
+  const common = { mediaType: parsed.mediaType, subject: subject?.digest, annotations };
+  const artifactType = parsed.manifest.artifactType === '' ? undefined : parsed.manifest.artifactType;
+  if (parsed.kind === 'index') {
+    return { ...common, artifactType, blobs: [], children: parsed.manifest.manifests };
+  }
+  const { config, layers } = parsed.manifest;
+  return {
+    ...common,
+    artifactType: artifactType ?? config.mediaType,
+    blobs: [config, ...layers],
+    children: [],
+  };
+}
+
+/**
+ * What a manifest names must be there and as large as it says. An index may name manifests that are
+ * not there (a sparse index), and a subject may come later.
+ */
+function checkReferences(
+  manifest: CheckedManifest,
+  metadata: Metadata,
+  repository: Repository | undefined,
+): void {
+  for (const { digest, size, mediaType } of manifest.blobs) {
+    const stored = repository?.blobs.has(digest) === true ? metadata.blob(digest)?.size : undefined;
+    if (stored === undefined && !NON_DISTRIBUTABLE.test(mediaType)) {
+      throw new RegistryError(
+        'ManifestBlobUnknown',
+        'The repository does not have a blob of this manifest.',
+        {
+          facts: { digest },
+        },
+      );
+    }
+    requireSize(digest, size, stored);
+  }
+  for (const { digest, size } of manifest.children) {
+    requireSize(digest, size, repository?.manifests.get(digest)?.size);
+  }
+}
+
+function requireSize(digest: Digest, size: number, stored: number | undefined): void {
+  if (stored === undefined || stored === size) return;
+  throw new RegistryError('ManifestInvalid', 'A descriptor has a size that is not that of its content.', {
+    facts: { digest, size, stored },
+  });
+}
+
+function recordOf(manifest: CheckedManifest, digest: Digest, size: number, now: number): ManifestRecord {
+  const { mediaType, subject, artifactType, annotations } = manifest;
+  if (subject === undefined) return { digest, mediaType, size, pushedAt: now };
+  const referrer = JSON.stringify({ mediaType, digest, size, artifactType, annotations });
+  return { digest, mediaType, size, subject, referrer, pushedAt: now };
+}

@@ -1,0 +1,1 @@
+export { type Digest, digestOf, isDigest, isValidRepository, isValidTag, parseDigest } from '@mural/oci';

@@ -1,0 +1,104 @@
+import type { HashPool, HashThread } from './hash-pool.ts';
+import type { Algorithm } from './hash-protocol.ts';
+
+/** How much is handed to the hash thread at once, in bytes. */
+const CHUNK = 512 * 1024;
+/** Chunks of one file that may be with the thread while the next one fills. */
+const IN_FLIGHT = 2;
+const SPARE_LIMIT = 16;
+const spare: ArrayBuffer[] = [];
+
+/**
+ * A file that grows and knows its digest. Bytes are gathered into large chunks, which a hash thread
+ * writes and hashes; the caller is held back when the thread does not keep up.
+ */
+export class Appender {
+  readonly #thread: HashThread;
+  readonly #path: string;
+  #staging: Uint8Array | undefined;
+  #staged = 0;
+  #size: number;
+  #opened = false;
+  readonly #inFlight: Promise<void>[] = [];
+
+  private constructor(thread: HashThread, path: string, size: number) {
+    this.#thread = thread;
+    this.#path = path;
+    this.#size = size;
+  }
+
+  /** @param size bytes already in the file, which are hashed before more are added */
+  static async open(pool: HashPool, path: string, algorithm: Algorithm, size: number): Promise<Appender> {
+    const appender = new Appender(pool.thread(), path, size);
+    await appender.reopen(algorithm);
+    return appender;
+  }
+
+  /** Bytes in the file. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Makes a parked file ready for more. */
+  async reopen(algorithm: Algorithm): Promise<void> {
+    if (this.#opened) return;
+    await this.#thread.call({ kind: 'open', path: this.#path, algorithm, size: this.#size });
+    this.#opened = true;
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    let offset = 0;
+    while (offset < chunk.length) {
+      const staging = (this.#staging ??= new Uint8Array(spare.pop() ?? new ArrayBuffer(CHUNK)));
+      const part = chunk.subarray(offset, offset + CHUNK - this.#staged);
+      staging.set(part, this.#staged);
+      this.#staged += part.length;
+      offset += part.length;
+      if (this.#staged === CHUNK) await this.#send();
+    }
+  }
+
+  /** Resolves once everything written is in the file. */
+  async flush(): Promise<void> {
+    await this.#send();
+    while (this.#inFlight.length > 0) await this.#inFlight.shift();
+  }
+
+  /** The digest of the whole file, as hex. */
+  async digest(): Promise<string> {
+    await this.flush();
+    const { hex } = await this.#thread.call({ kind: 'digest', path: this.#path });
+    return hex ?? '';
+  }
+
+  /** Closes the file and remembers its hash for the next bytes. */
+  async park(): Promise<void> {
+    this.#opened = false;
+    await this.#thread.call({ kind: 'park', path: this.#path });
+  }
+
+  /** Closes the file for good. */
+  async forget(): Promise<void> {
+    this.#staging = undefined;
+    await Promise.allSettled(this.#inFlight);
+    await this.#thread.call({ kind: 'forget', path: this.#path });
+  }
+
+  async #send(): Promise<void> {
+    const staging = this.#staging;
+    const length = this.#staged;
+    this.#staging = undefined;
+    this.#staged = 0;
+    if (staging === undefined || length === 0) return;
+    const sent = this.#append(staging.buffer as ArrayBuffer, length);
+    sent.catch(() => undefined);
+    this.#inFlight.push(sent);
+    if (this.#inFlight.length > IN_FLIGHT) await this.#inFlight.shift();
+  }
+
+  async #append(buffer: ArrayBuffer, length: number): Promise<void> {
+    const reply = await this.#thread.call({ kind: 'append', path: this.#path, buffer, length }, [buffer]);
+    this.#size += length;
+    if (reply.buffer !== undefined && spare.length < SPARE_LIMIT) spare.push(reply.buffer);
+  }
+}

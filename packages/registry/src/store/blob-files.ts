@@ -1,0 +1,162 @@
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { syncDirectory } from '@mural/core';
+import type { Digest } from '../names.ts';
+import { storageFull } from '../errors.ts';
+import type { FileStamp } from './metadata.ts';
+
+/** A blob's file, open for reading, as the file system describes it. */
+export interface OpenBlob {
+  readonly file: FileHandle;
+  readonly stamp: FileStamp;
+}
+
+/**
+ * The content-addressed files. Paths are made of validated digests and of random names alone, never
+ * of what a client sent.
+ */
+export class BlobFiles {
+  readonly #root: string;
+  readonly #minFreeBytes: number;
+  readonly #directories = new Set<string>();
+
+  /** @param minFreeBytes room on the disk that blobs leave for metadata */
+  constructor(root: string, minFreeBytes: number) {
+    this.#root = root;
+    this.#minFreeBytes = minFreeBytes;
+  }
+
+  /** Creates the folders and removes the temporary files of an earlier run. */
+  async prepare(): Promise<void> {
+    await rm(join(this.#root, 'temporary'), { recursive: true, force: true });
+    for (const name of ['blobs', 'uploads', 'temporary', 'quarantine']) {
+      await mkdir(join(this.#root, name), { recursive: true, mode: 0o700 });
+    }
+    await syncDirectory(this.#root);
+  }
+
+  /** Where the file of a blob is. */
+  pathOf(digest: Digest): string {
+    const [algorithm = '', hex = ''] = digest.split(':');
+    return join(this.#root, 'blobs', algorithm, hex.slice(0, 2), hex);
+  }
+
+  /** Where the bytes of an upload session gather. */
+  uploadPath(id: string): string {
+    return join(this.#root, 'uploads', id);
+  }
+
+  /**
+   * Refuses a write of `bytes` that would fill the disk.
+   *
+   * @throws RegistryError `StorageFull`
+   */
+  async requireSpace(bytes: number): Promise<void> {
+    const { bavail, bsize } = await statfs(this.#root);
+    if (bavail * bsize - bytes < this.#minFreeBytes) throw storageFull();
+  }
+
+  /** Puts `bytes`, whose digest the caller has verified, in place. */
+  async commitBytes(digest: Digest, bytes: Uint8Array): Promise<FileStamp> {
+    const temporary = join(this.#root, 'temporary', randomBytes(12).toString('hex'));
+    try {
+      const file = await open(temporary, 'wx', 0o600);
+      try {
+        await file.writeFile(bytes);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      return await this.#moveIntoPlace(digest, temporary);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  }
+
+  /** Puts a finished file, whose digest the caller has verified, in place. */
+  async commitFile(digest: Digest, path: string): Promise<FileStamp> {
+    const file = await open(path, 'r+');
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    return await this.#moveIntoPlace(digest, path);
+  }
+
+  /** Opens a blob's file; undefined when it is gone. */
+  async open(digest: Digest): Promise<OpenBlob | undefined> {
+    let file: FileHandle;
+    try {
+      file = await open(this.pathOf(digest), 'r');
+    } catch (error) {
+      requireMissing(error);
+      return undefined;
+    }
+    try {
+      return { file, stamp: stampOf(await file.stat()) };
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  /** What the file system says of a blob's file; undefined when it is gone. */
+  async stamp(digest: Digest): Promise<FileStamp | undefined> {
+    try {
+      return stampOf(await stat(this.pathOf(digest)));
+    } catch (error) {
+      requireMissing(error);
+      return undefined;
+    }
+  }
+
+  async remove(digest: Digest): Promise<void> {
+    await rm(this.pathOf(digest), { force: true });
+  }
+
+  /** Takes a damaged file out of use and keeps it for whoever looks into the damage. */
+  async quarantine(digest: Digest): Promise<void> {
+    const name = `${digest.replace(':', '-')}.${randomBytes(4).toString('hex')}`;
+    try {
+      await rename(this.pathOf(digest), join(this.#root, 'quarantine', name));
+    } catch (error) {
+      requireMissing(error);
+    }
+  }
+
+  async #moveIntoPlace(digest: Digest, from: string): Promise<FileStamp> {
+    const path = this.pathOf(digest);
+    const directory = join(path, '..');
+    await this.#ensureDirectory(directory);
+    await rename(from, path);
+    const stamp = stampOf(await stat(path));
+    await syncDirectory(directory);
+    return stamp;
+  }
+
+  async #ensureDirectory(directory: string): Promise<void> {
+    if (this.#directories.has(directory)) return;
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await syncDirectory(join(directory, '..'));
+    await syncDirectory(join(directory, '..', '..'));
+    this.#directories.add(directory);
+  }
+}
+
+/** Whether a file is the one that was stamped: anything that wrote to it since has changed one of these. */
+export function sameStamp(a: FileStamp, b: FileStamp): boolean {
+  return a.size === b.size && a.inode === b.inode && a.mtime === b.mtime && a.ctime === b.ctime;
+}
+
+function stampOf(stats: { size: number; ino: number; mtimeMs: number; ctimeMs: number }): FileStamp {
+  return { size: stats.size, inode: stats.ino, mtime: stats.mtimeMs, ctime: stats.ctimeMs };
+}
+
+/** Lets the absence of a file pass and throws anything else. */
+function requireMissing(error: unknown): void {
+  if (typeof error === 'object' && error !== null && 'code' in error && error.code === 'ENOENT') return;
+  throw error;
+}

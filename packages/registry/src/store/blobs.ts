@@ -1,0 +1,156 @@
+import type { FileHandle } from 'node:fs/promises';
+import { type Logger, SingleFlight } from '@mural/core';
+import { type Digest, digestOf, parseDigest } from '../names.ts';
+import { type BlobFiles, type OpenBlob, sameStamp } from './blob-files.ts';
+import type { HashPool } from './hash-pool.ts';
+import { KeyedLock } from './keyed-lock.ts';
+import { Lru } from './lru.ts';
+import type { FileStamp, Metadata } from './metadata.ts';
+
+/** A blob to serve: all of its bytes, or an open file that the caller closes. */
+export type ReadableBlob =
+  | { readonly kind: 'bytes'; readonly bytes: Buffer }
+  | { readonly kind: 'file'; readonly file: FileHandle; readonly size: number };
+
+/** Blobs up to this size are read whole, verified and kept in memory, in bytes. */
+const SMALL = 1024 * 1024;
+
+/**
+ * Blobs: their files, and the record of each in the metadata.
+ *
+ * A file that is not as the registry left it (size, times or inode differ) is hashed before it is
+ * served again. A damaged one goes into quarantine and counts as unknown, so that a client pushes it
+ * anew, which puts it right in every repository that has it.
+ */
+export class Blobs {
+  readonly #metadata: Metadata;
+  readonly #files: BlobFiles;
+  readonly #pool: HashPool;
+  readonly #log: Logger;
+  readonly #cache: Lru<Digest, Buffer>;
+  readonly #lock = new KeyedLock();
+  readonly #checks = new SingleFlight<boolean>();
+
+  constructor(parts: {
+    metadata: Metadata;
+    files: BlobFiles;
+    pool: HashPool;
+    log: Logger;
+    /** Bytes of small blobs that stay in memory. */
+    cacheBytes: number;
+  }) {
+    this.#metadata = parts.metadata;
+    this.#files = parts.files;
+    this.#pool = parts.pool;
+    this.#log = parts.log;
+    this.#cache = new Lru(parts.cacheBytes);
+  }
+
+  /** Whether the blob is there and as it was pushed. */
+  async intact(digest: Digest): Promise<boolean> {
+    const recorded = this.#metadata.blob(digest);
+    if (recorded === undefined) return false;
+    if (this.#cache.get(digest) !== undefined) return true;
+    const found = await this.#files.stamp(digest);
+    return found !== undefined && sameStamp(found, recorded) ? true : await this.#verify(digest);
+  }
+
+  /** Opens a blob for reading. Undefined when it is not there, or was found to be damaged. */
+  async open(digest: Digest): Promise<ReadableBlob | undefined> {
+    const recorded = this.#metadata.blob(digest);
+    if (recorded === undefined) return undefined;
+    const cached = this.#cache.get(digest);
+    if (cached !== undefined) return { kind: 'bytes', bytes: cached };
+    const opened = await this.#openVerified(digest, recorded);
+    if (opened === undefined) return undefined;
+    const { file, stamp } = opened;
+    if (stamp.size > SMALL) return { kind: 'file', file, size: stamp.size };
+    try {
+      return await this.#readSmall(digest, opened);
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Stores bytes that came whole. Their digest must have been verified. */
+  async addBytes(repository: string, digest: Digest, bytes: Buffer): Promise<void> {
+    await this.#files.requireSpace(bytes.length);
+    await this.#lock.run(digest, async () => {
+      const stamp = await this.#files.commitBytes(digest, bytes);
+      await this.#metadata.addBlob(repository, digest, stamp);
+    });
+    if (bytes.length <= SMALL) this.#cache.set(digest, Buffer.from(bytes));
+  }
+
+  /** Stores a file that was uploaded. Its digest must have been verified. */
+  async addFile(repository: string, digest: Digest, path: string): Promise<void> {
+    await this.#lock.run(digest, async () => {
+      const stamp = await this.#files.commitFile(digest, path);
+      await this.#metadata.addBlob(repository, digest, stamp);
+    });
+  }
+
+  /** Makes the blob one of `repository`'s too. False when it is not there or damaged. */
+  async mount(repository: string, digest: Digest): Promise<boolean> {
+    if (!(await this.intact(digest))) return false;
+    return await this.#lock.run(digest, async () => {
+      if (this.#metadata.blob(digest) === undefined) return false;
+      await this.#metadata.mountBlob(repository, digest);
+      return true;
+    });
+  }
+
+  /** Takes the blob out of `repository`; its file goes with the last repository that had it. */
+  async remove(repository: string, digest: Digest): Promise<boolean> {
+    return await this.#lock.run(digest, async () => {
+      const { removed, last } = await this.#metadata.removeBlob(repository, digest);
+      if (last) {
+        this.#cache.delete(digest);
+        await this.#files.remove(digest);
+      }
+      return removed;
+    });
+  }
+
+  async #openVerified(digest: Digest, recorded: FileStamp): Promise<OpenBlob | undefined> {
+    const opened = await this.#files.open(digest);
+    if (opened !== undefined && sameStamp(opened.stamp, recorded)) return opened;
+    await opened?.file.close();
+    return (await this.#verify(digest)) ? await this.#files.open(digest) : undefined;
+  }
+
+  async #readSmall(digest: Digest, { file, stamp }: OpenBlob): Promise<ReadableBlob | undefined> {
+    const bytes = Buffer.alloc(stamp.size);
+    let filled = 0;
+    while (filled < bytes.length) {
+      const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, filled);
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+    if (digestOf(bytes, parseDigest(digest).algorithm) !== digest) {
+      return (await this.#verify(digest)) ? await this.open(digest) : undefined;
+    }
+    this.#cache.set(digest, bytes);
+    return { kind: 'bytes', bytes };
+  }
+
+  /** Hashes the file; notes its new stamp when it is sound, and quarantines it when it is not. */
+  #verify(digest: Digest): Promise<boolean> {
+    return this.#checks.run(digest, () => this.#lock.run(digest, () => this.#verifyLocked(digest)));
+  }
+
+  async #verifyLocked(digest: Digest): Promise<boolean> {
+    if (this.#metadata.blob(digest) === undefined) return false;
+    const stamp = await this.#files.stamp(digest);
+    const { algorithm, hex } = parseDigest(digest);
+    if (stamp !== undefined && (await this.#pool.hashFile(this.#files.pathOf(digest), algorithm)) === hex) {
+      this.#metadata.restampBlob(digest, stamp);
+      return true;
+    }
+    this.#log.error({ digest }, 'a blob was lost or damaged on the disk');
+    this.#cache.delete(digest);
+    await this.#files.quarantine(digest);
+    this.#metadata.dropBlobFile(digest);
+    return false;
+  }
+}

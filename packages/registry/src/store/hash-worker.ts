@@ -1,0 +1,122 @@
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import { createHash, type Hash } from 'node:crypto';
+import { parentPort } from 'node:worker_threads';
+import type { HashReply, HashRequest } from './hash-protocol.ts';
+
+/** Reads of a re-hash, in bytes. */
+const READ_SIZE = 1024 * 1024;
+
+interface OpenFile {
+  readonly path: string;
+  readonly hash: Hash;
+  size: number;
+  descriptor: number | undefined;
+  /** A write has failed: what follows it must not land in its place. */
+  broken: boolean;
+}
+
+const files = new Map<string, OpenFile>();
+
+parentPort?.on('message', (request: HashRequest) => {
+  try {
+    answer({ call: request.call, ok: true, ...perform(request) });
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
+    const message = error instanceof Error ? error.message : String(error);
+    answer({ call: request.call, ok: false, message, ...(code === undefined ? {} : { code }) });
+  }
+});
+
+function answer(reply: HashReply): void {
+  parentPort?.postMessage(reply, reply.ok && reply.buffer !== undefined ? [reply.buffer] : []);
+}
+
+function perform(request: HashRequest): { size?: number; hex?: string; buffer?: ArrayBuffer } {
+  switch (request.kind) {
+    case 'open':
+      return { size: openFile(request.path, request.algorithm, request.size).size };
+    case 'append':
+      return append(fileOf(request.path), request.buffer, request.length);
+    case 'digest': {
+      const file = fileOf(request.path);
+      return { hex: file.hash.copy().digest('hex'), size: file.size };
+    }
+    case 'park':
+      park(fileOf(request.path));
+      return {};
+    case 'forget': {
+      const file = files.get(request.path);
+      if (file !== undefined) park(file);
+      files.delete(request.path);
+      return {};
+    }
+    case 'hash':
+      return hashFile(request.path, request.algorithm);
+  }
+}
+
+function openFile(path: string, algorithm: string, size: number): OpenFile {
+  const known = files.get(path);
+  if (known !== undefined) {
+    known.descriptor ??= openSync(path, constants.O_RDWR);
+    return known;
+  }
+  const descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+  const file = { path, hash: createHash(algorithm), size, descriptor, broken: false };
+  try {
+    ftruncateSync(descriptor, size);
+    if (size > 0) update(file.hash, descriptor);
+  } catch (error) {
+    closeSync(descriptor);
+    throw error;
+  }
+  files.set(path, file);
+  return file;
+}
+
+function append(file: OpenFile, buffer: ArrayBuffer, length: number): { size: number; buffer: ArrayBuffer } {
+  const bytes = new Uint8Array(buffer, 0, length);
+  if (file.descriptor === undefined || file.broken) throw new Error('The file cannot be written.');
+  file.broken = true;
+  let written = 0;
+  while (written < length) {
+    written += writeSync(file.descriptor, bytes, written, length - written, file.size + written);
+  }
+  file.broken = false;
+  file.hash.update(bytes);
+  file.size += length;
+  return { size: file.size, buffer };
+}
+
+function hashFile(path: string, algorithm: string): { hex: string; size: number } {
+  const descriptor = openSync(path, constants.O_RDONLY);
+  try {
+    const hash = createHash(algorithm);
+    update(hash, descriptor);
+    return { hex: hash.digest('hex'), size: fstatSync(descriptor).size };
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function update(hash: Hash, descriptor: number): void {
+  const buffer = Buffer.allocUnsafe(READ_SIZE);
+  for (let position = 0; ; ) {
+    const read = readSync(descriptor, buffer, 0, READ_SIZE, position);
+    if (read === 0) return;
+    hash.update(buffer.subarray(0, read));
+    position += read;
+  }
+}
+
+function park(file: OpenFile): void {
+  if (file.descriptor === undefined) return;
+  closeSync(file.descriptor);
+  file.descriptor = undefined;
+}
+
+function fileOf(path: string): OpenFile {
+  const file = files.get(path);
+  if (file === undefined) throw new Error('The file is not open.');
+  return file;
+}

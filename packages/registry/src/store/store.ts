@@ -1,0 +1,92 @@
+import { availableParallelism } from 'node:os';
+import type { Clock, Logger } from '@mural/core';
+import { BlobFiles } from './blob-files.ts';
+import { Blobs } from './blobs.ts';
+import { Database } from './database.ts';
+import { HashPool } from './hash-pool.ts';
+import { Metadata } from './metadata.ts';
+import { type UploadLimits, Uploads } from './uploads.ts';
+
+/** How a {@link Store} is set up. */
+export interface StoreOptions {
+  readonly dataDir: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Bytes of manifests kept in memory. */
+  readonly manifestCacheBytes: number;
+  /** Bytes of small blobs kept in memory. */
+  readonly blobCacheBytes: number;
+  /** Bytes on the disk that blobs leave free, so that metadata can still be written. */
+  readonly minFreeBytes: number;
+  readonly uploads: UploadLimits;
+}
+
+/** How often unfinished uploads are looked through, in milliseconds. */
+const EXPIRE_EVERY = 10 * 60_000;
+const MAX_THREADS = 4;
+
+/** Everything that the registry keeps. */
+export class Store {
+  readonly metadata: Metadata;
+  readonly blobs: Blobs;
+  readonly uploads: Uploads;
+  readonly #database: Database;
+  readonly #pool: HashPool;
+  readonly #stop = new AbortController();
+
+  private constructor(
+    parts: Pick<Store, 'metadata' | 'blobs' | 'uploads'>,
+    database: Database,
+    pool: HashPool,
+  ) {
+    this.metadata = parts.metadata;
+    this.blobs = parts.blobs;
+    this.uploads = parts.uploads;
+    this.#database = database;
+    this.#pool = pool;
+  }
+
+  /**
+   * Opens the data of a registry, creating the folder if need be.
+   *
+   * @throws RegistrySetupError `DataDirectoryInUse`, `DataDirectoryInvalid`
+   */
+  static async open(options: StoreOptions): Promise<Store> {
+    const { clock, log } = options;
+    const database = await Database.open(options.dataDir);
+    try {
+      const metadata = new Metadata(database, clock, options.manifestCacheBytes);
+      const files = new BlobFiles(options.dataDir, options.minFreeBytes);
+      await files.prepare();
+      const pool = new HashPool(Math.min(MAX_THREADS, availableParallelism()));
+      const blobs = new Blobs({ metadata, files, pool, log, cacheBytes: options.blobCacheBytes });
+      const uploads = new Uploads({ metadata, files, blobs, pool, clock, log, limits: options.uploads });
+      await uploads.restore();
+      const store = new Store({ metadata, blobs, uploads }, database, pool);
+      void store.#expireUploads(clock, log);
+      return store;
+    } catch (error) {
+      await database.close();
+      throw error;
+    }
+  }
+
+  /** Ends the threads and folds the log into the database. No request may be running. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#pool.close();
+    await this.#database.close();
+  }
+
+  async #expireUploads(clock: Clock, log: Logger): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        await this.uploads.expire();
+      } catch (error) {
+        log.error({ err: error }, 'unfinished uploads could not be removed');
+      }
+      await clock.sleep(EXPIRE_EVERY, signal).catch(() => undefined);
+    }
+  }
+}

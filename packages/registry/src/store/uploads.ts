@@ -1,0 +1,353 @@
+import { randomBytes } from 'node:crypto';
+import { readdir, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { Clock, Logger } from '@mural/core';
+import { isNoSpace, RegistryError, storageFull } from '../errors.ts';
+import { type Digest, digestOf, parseDigest } from '../names.ts';
+import { Appender } from './appender.ts';
+import type { BlobFiles } from './blob-files.ts';
+import type { Blobs } from './blobs.ts';
+import type { HashPool } from './hash-pool.ts';
+import type { Algorithm } from './hash-protocol.ts';
+import type { Metadata, UploadRow } from './metadata.ts';
+
+/** Bodies up to this size are hashed and written at once, without a session's file, in bytes. */
+const IN_MEMORY = 256 * 1024;
+/** How much is written between two looks at the free space, in bytes. */
+const SPACE_STEP = 8 * 1024 * 1024;
+
+/** Limits on unfinished uploads. */
+export interface UploadLimits {
+  /** Sessions open at a time, in one repository. */
+  readonly perRepository: number;
+  /** Sessions open at a time. */
+  readonly total: number;
+  /** How long a session without a request is kept, in milliseconds. */
+  readonly idleMs: number;
+}
+
+/** An unfinished upload of one blob. */
+export interface UploadSession {
+  readonly id: string;
+  readonly repository: string;
+  readonly owner: string | undefined;
+  /** Bytes that the registry has, all of them in the session's file. */
+  size: number;
+}
+
+/** Bytes for a session. */
+export interface Chunk {
+  readonly body: AsyncIterable<Uint8Array>;
+  /** Where the client says that the chunk begins; it must be where the session ends. */
+  readonly start?: number | undefined;
+}
+
+interface Session extends UploadSession {
+  readonly algorithm: Algorithm;
+  lastUsed: number;
+  busy: boolean;
+  appender: Appender | undefined;
+}
+
+interface Parts {
+  readonly metadata: Metadata;
+  readonly files: BlobFiles;
+  readonly blobs: Blobs;
+  readonly pool: HashPool;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly limits: UploadLimits;
+}
+
+/**
+ * Upload sessions (distribution-spec end-4 to end-6, end-13, end-14). A session is a row and a file:
+ * after a kill it goes on at the byte that is on the disk, whose hash is computed again.
+ */
+export class Uploads {
+  readonly #parts: Parts;
+  readonly #sessions = new Map<string, Session>();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** Takes up the sessions of an earlier run and removes files that belong to none. */
+  async restore(): Promise<void> {
+    const { metadata, files, clock } = this.#parts;
+    for (const row of metadata.uploads()) {
+      const size = await sizeOf(files.uploadPath(row.id));
+      this.#sessions.set(row.id, session(row, size, clock.now()));
+    }
+    const folder = dirname(files.uploadPath('x'));
+    for (const name of await readdir(folder)) {
+      if (!this.#sessions.has(name)) await rm(files.uploadPath(name), { force: true });
+    }
+  }
+
+  /**
+   * Begins a session.
+   *
+   * @throws RegistryError `TooManyRequests` beyond the limits
+   */
+  create(repository: string, owner: string | undefined, algorithm: Algorithm): UploadSession {
+    const { limits, metadata, clock } = this.#parts;
+    const here = [...this.#sessions.values()].filter((open) => open.repository === repository).length;
+    if (this.#sessions.size >= limits.total || here >= limits.perRepository) {
+      throw new RegistryError('TooManyRequests', 'Too many uploads are unfinished.', {
+        headers: { 'retry-after': '60' },
+        retryable: true,
+      });
+    }
+    const now = clock.now();
+    const row: UploadRow = {
+      id: randomBytes(16).toString('hex'),
+      repository,
+      owner,
+      algorithm,
+      startedAt: now,
+    };
+    metadata.addUpload(row);
+    const created = session(row, 0, now);
+    this.#sessions.set(row.id, created);
+    return created;
+  }
+
+  /**
+   * The session of that id, if it is this repository's and this user's.
+   *
+   * @throws RegistryError `BlobUploadUnknown`
+   */
+  get(id: string, repository: string, owner: string | undefined): UploadSession {
+    return this.#find(id, repository, owner);
+  }
+
+  /**
+   * Adds a chunk and returns the session's size. When the body breaks off, what came is kept.
+   *
+   * @throws RegistryError `BlobUploadConflict` while another request writes, `BlobUploadOutOfOrder`,
+   *   `StorageFull`
+   */
+  async append(upload: UploadSession, chunk: Chunk): Promise<number> {
+    return await this.#exclusively(upload, async (open) => {
+      requireOrder(open, chunk);
+      const appender = await this.#appender(open);
+      try {
+        await this.#fill(appender, chunk.body);
+      } finally {
+        await appender.flush();
+        open.size = appender.size;
+        await appender.park();
+      }
+      return open.size;
+    });
+  }
+
+  /**
+   * Ends a session with its last bytes, and stores the blob.
+   *
+   * @throws RegistryError `DigestInvalid` when the content is another, and the session is gone then;
+   *   `BlobUploadConflict`, `BlobUploadOutOfOrder`, `StorageFull`
+   */
+  async finish(upload: UploadSession, digest: Digest, chunk: Chunk): Promise<void> {
+    await this.#exclusively(upload, async (open) => {
+      requireOrder(open, chunk);
+      try {
+        await this.#complete(open, digest, chunk.body);
+      } catch (error) {
+        const interrupted = !(error instanceof RegistryError) && !isNoSpace(error);
+        if (!interrupted) await this.#discard(open);
+        throw error;
+      }
+      await this.#discard(open);
+    });
+  }
+
+  /** Stores a blob that comes in one request (end-4b). */
+  async store(
+    repository: string,
+    owner: string | undefined,
+    digest: Digest,
+    body: AsyncIterable<Uint8Array>,
+  ): Promise<void> {
+    const { algorithm } = parseDigest(digest);
+    const start = await gather(body);
+    if (start.rest === undefined) {
+      await this.#storeBytes(repository, digest, start.bytes);
+      return;
+    }
+    const upload = this.create(repository, owner, algorithm);
+    try {
+      await this.finish(upload, digest, { body: prepend(start.bytes, start.rest) });
+    } finally {
+      await this.#discardById(upload.id);
+    }
+  }
+
+  /** Gives up a session and frees its bytes (end-14). */
+  async cancel(upload: UploadSession): Promise<void> {
+    await this.#exclusively(upload, (open) => this.#discard(open));
+  }
+
+  /** Removes sessions that nobody has used for the time that is allowed. */
+  async expire(): Promise<void> {
+    const { clock, limits, log } = this.#parts;
+    const limit = clock.now() - limits.idleMs;
+    for (const open of [...this.#sessions.values()]) {
+      if (open.busy || open.lastUsed > limit) continue;
+      log.info({ repository: open.repository, bytes: open.size }, 'an unfinished upload was removed');
+      await this.#discard(open);
+    }
+  }
+
+  #find(id: string, repository: string, owner: string | undefined): Session {
+    const open = this.#sessions.get(id);
+    if (open?.repository === repository && open.owner === owner) return open;
+    throw new RegistryError('BlobUploadUnknown', 'This upload does not exist or has ended.');
+  }
+
+  async #exclusively<T>(upload: UploadSession, work: (open: Session) => Promise<T>): Promise<T> {
+    const open = this.#find(upload.id, upload.repository, upload.owner);
+    if (open.busy) {
+      throw new RegistryError('BlobUploadConflict', 'Another request is writing to this upload.', {
+        headers: { 'retry-after': '1' },
+        retryable: true,
+      });
+    }
+    open.busy = true;
+    try {
+      return await work(open);
+    } catch (error) {
+      const full = isNoSpace(error) ? storageFull(error) : error;
+      if (full instanceof RegistryError && full.code === 'StorageFull') await this.#discard(open);
+      throw full;
+    } finally {
+      open.busy = false;
+      open.lastUsed = this.#parts.clock.now();
+    }
+  }
+
+  async #complete(open: Session, digest: Digest, body: AsyncIterable<Uint8Array>): Promise<void> {
+    const { blobs, files, pool } = this.#parts;
+    if (open.size === 0) {
+      const start = await gather(body);
+      if (start.rest === undefined) {
+        await this.#storeBytes(open.repository, digest, start.bytes);
+        return;
+      }
+      body = prepend(start.bytes, start.rest);
+    }
+    const { algorithm, hex } = parseDigest(digest);
+    const appender = await this.#appender(open);
+    try {
+      await this.#fill(appender, body);
+    } finally {
+      await appender.flush();
+      open.size = appender.size;
+    }
+    const path = files.uploadPath(open.id);
+    const computed =
+      algorithm === open.algorithm ? await appender.digest() : await pool.hashFile(path, algorithm);
+    if (computed !== hex) throw digestMismatch(digest, `${algorithm}:${computed}`);
+    await appender.forget();
+    open.appender = undefined;
+    await blobs.addFile(open.repository, digest, path);
+  }
+
+  async #storeBytes(repository: string, digest: Digest, bytes: Buffer): Promise<void> {
+    const computed = digestOf(bytes, parseDigest(digest).algorithm);
+    if (computed !== digest) throw digestMismatch(digest, computed);
+    await this.#parts.blobs.addBytes(repository, digest, bytes);
+  }
+
+  async #appender(open: Session): Promise<Appender> {
+    const { pool, files } = this.#parts;
+    open.appender ??= await Appender.open(pool, files.uploadPath(open.id), open.algorithm, open.size);
+    await open.appender.reopen(open.algorithm);
+    return open.appender;
+  }
+
+  async #fill(appender: Appender, body: AsyncIterable<Uint8Array>): Promise<void> {
+    let untilCheck = 0;
+    for await (const chunk of body) {
+      if (untilCheck <= 0) {
+        await this.#parts.files.requireSpace(chunk.length);
+        untilCheck = SPACE_STEP;
+      }
+      untilCheck -= chunk.length;
+      await appender.write(chunk);
+    }
+  }
+
+  async #discardById(id: string): Promise<void> {
+    const open = this.#sessions.get(id);
+    if (open !== undefined) await this.#discard(open);
+  }
+
+  async #discard(open: Session): Promise<void> {
+    const { files, metadata, log } = this.#parts;
+    if (!this.#sessions.delete(open.id)) return;
+    await open.appender?.forget();
+    open.appender = undefined;
+    await rm(files.uploadPath(open.id), { force: true });
+    try {
+      metadata.removeUpload(open.id);
+    } catch (error) {
+      // The row alone is harmless: the next start finds a session without bytes, which expires.
+      log.warn({ err: error }, 'the end of an upload could not be recorded');
+    }
+  }
+}
+
+function session(row: UploadRow, size: number, now: number): Session {
+  const { id, repository, owner, algorithm } = row;
+  return { id, repository, owner, algorithm, size, lastUsed: now, busy: false, appender: undefined };
+}
+
+function requireOrder(open: Session, chunk: Chunk): void {
+  if (chunk.start === undefined || chunk.start === open.size) return;
+  throw new RegistryError('BlobUploadOutOfOrder', 'The chunk does not begin where the upload ends.', {
+    facts: { expected: open.size, start: chunk.start },
+  });
+}
+
+function digestMismatch(expected: Digest, computed: string): RegistryError {
+  return new RegistryError('DigestInvalid', 'The content does not have the digest that was given.', {
+    facts: { expected, computed },
+  });
+}
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch {
+    return 0;
+  }
+}
+
+/** Reads a body that is small to its end; of a larger one, `rest` goes on behind `bytes`. */
+async function gather(
+  body: AsyncIterable<Uint8Array>,
+): Promise<{ bytes: Buffer; rest: AsyncIterator<Uint8Array> | undefined }> {
+  const iterator = body[Symbol.asyncIterator]();
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  while (length <= IN_MEMORY) {
+    const next = await iterator.next();
+    if (next.done === true) return { bytes: Buffer.concat(chunks, length), rest: undefined };
+    chunks.push(next.value);
+    length += next.value.length;
+  }
+  return { bytes: Buffer.concat(chunks, length), rest: iterator };
+}
+
+async function* prepend(
+  first: Uint8Array,
+  rest: AsyncIterator<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  yield first;
+  for (;;) {
+    const next = await rest.next();
+    if (next.done === true) return;
+    yield next.value;
+  }
+}
