@@ -1,1 +1,3 @@
-export {};
+export { type Context } from './context.ts';
+export { CliError, type CliErrorCode } from './errors.ts';
+export { main, runProcess } from './main.ts';

@@ -32,8 +32,6 @@ export type HubRegistryValues = z.infer<typeof HubRegistryValues>;
 export const SpokeRegistryValues = z.strictObject({
   ...registryKeys,
   repository: z.string().optional(),
-  interval: z.string().optional(),
-  timeout: z.string().optional(),
 });
 export type SpokeRegistryValues = z.infer<typeof SpokeRegistryValues>;
 

@@ -1,0 +1,189 @@
+import { type Clock, systemClock } from '@mural/core';
+import { startHub } from '@mural/hub';
+import { type KubeClient, MURAL_NAMESPACE } from '@mural/kube';
+import { applyBootstrap, startSpoke } from '@mural/spoke';
+import type { Values } from '@mural/values';
+import { VERSION } from '../version.ts';
+import { type HomeApi, installDefinitions, startHomeApi } from './api.ts';
+import { bootstrapObjects } from './bootstrap.ts';
+import { type Certificates, ensureCertificates } from './certificates.ts';
+import { createFolders, type Layout, layoutOf } from './layout.ts';
+import { lockFolder } from './lock.ts';
+import { type Logs, type LogSettings, openLogs } from './logs.ts';
+import { advertisedAddress, certificateNames, probe } from './network.ts';
+import { chooseRegistry, type RegistryChoice, settingsOf } from './registry-choice.ts';
+import { type HomeRegistry, openRegistry } from './registry.ts';
+import { writePrivate } from './secrets.ts';
+import { publishDirectory } from './directory.ts';
+import { ensureSpokes, hubSpokeName } from './spokes.ts';
+import { Stack } from './stack.ts';
+import { CONTROLLERS, publishControllers } from './workers.ts';
+import { writeFileAtomic } from '@mural/core';
+
+/** What `mural up` was asked for. */
+export interface HubHomeOptions {
+  readonly dataDir: string;
+  readonly listen: string;
+  /** The address that clients and spokes are told, where it is not the one listened on. */
+  readonly advertise?: string | undefined;
+  readonly apiPort: number;
+  readonly registryPort: number;
+  readonly values: Values;
+  /** PEM of the CA of a registry other than the embedded one. */
+  readonly registryCa?: string | undefined;
+  readonly renderers: { readonly helm?: string; readonly kustomize?: string };
+  readonly log: LogSettings;
+  readonly clock?: Clock;
+}
+
+/** What the ready file says. */
+export interface HubFacts {
+  readonly api: string;
+  readonly registry: string;
+  readonly kubeconfig: string;
+  readonly dockerConfig: string;
+  readonly ca: string;
+}
+
+/** A hub that serves. */
+export interface RunningHome<Facts> {
+  readonly facts: Facts;
+  /** Stops everything within the deadline, the latest started first. */
+  stop(): Promise<void>;
+}
+
+/** SIGTERM has to be done within 10 s; this leaves room for the process itself. */
+const STOP_DEADLINE_MS = 8000;
+
+/**
+ * Starts a whole hub in this process: API, registry, controllers, and the hub as its own spoke.
+ *
+ * When it fails, everything started until then is stopped again. Keys, credentials and state of an
+ * earlier start are taken up.
+ *
+ * @throws CliError `AddressInUse`, `AddressUnavailable`, `DataDirInUse`, `ProviderUnsupported`
+ */
+export async function startHubHome(options: HubHomeOptions): Promise<RunningHome<HubFacts>> {
+  const clock = options.clock ?? systemClock;
+  const choice = chooseRegistry(options.values);
+  const layout = layoutOf(options.dataDir);
+  await probe(portsOf(options, choice));
+  await createFolders(layout, ['tls', 'secrets', 'api', 'registry', 'spoke', 'logs']);
+  const lock = lockFolder(layout.lock, layout.root);
+  const logs = await openLogs(layout.logs, options.log, clock);
+  const stack = new Stack(logs.main);
+  stack.push('lock', () => lock.release());
+  stack.push('logs', async () => logs.close());
+  try {
+    const facts = await assemble({ options, clock, choice, layout, logs, stack });
+    return { facts, stop: async () => stack.stop(STOP_DEADLINE_MS) };
+  } catch (error) {
+    await stack.stop(STOP_DEADLINE_MS);
+    throw error;
+  }
+}
+
+interface Assembly {
+  readonly options: HubHomeOptions;
+  readonly clock: Clock;
+  readonly choice: RegistryChoice;
+  readonly layout: Layout;
+  readonly logs: Logs;
+  readonly stack: Stack;
+}
+
+async function assemble(parts: Assembly): Promise<HubFacts> {
+  const { options, clock, layout, logs, stack, choice } = parts;
+  const advertised = advertisedAddress(options.listen, options.advertise);
+  const names = certificateNames(options.listen, advertised);
+  const certificates = await ensureCertificates(layout.tls, names, clock);
+  await writeFileAtomic(layout.ca, certificates.ca);
+  const common = { layout, listen: options.listen, advertised, certificates, logs, clock };
+  const registry = await openRegistry({
+    ...common,
+    choice,
+    values: options.values,
+    port: options.registryPort,
+    externalCa: options.registryCa,
+  });
+  stack.push('registry', async () => registry.close());
+  await writePrivate(layout.dockerConfig, registry.dockerConfig);
+  const api = await startHomeApi({ ...common, port: options.apiPort, flag: '--api-port', cluster: 'mural' });
+  stack.push('api', async () => api.server.close());
+  await startControllers(parts, { api, registry, certificates });
+  logs.main.info({ api: api.url, registry: registry.url }, 'hub serves');
+  return {
+    api: api.url,
+    registry: registry.url,
+    kubeconfig: layout.kubeconfig,
+    dockerConfig: layout.dockerConfig,
+    ca: layout.ca,
+  };
+}
+
+async function startControllers(
+  parts: Assembly,
+  services: {
+    readonly api: HomeApi;
+    readonly registry: HomeRegistry;
+    readonly certificates: Certificates;
+  },
+): Promise<void> {
+  const { options, clock, logs, stack } = parts;
+  const { api, registry } = services;
+  const admin = clientOf(api, stack, 'mural-up');
+  await installDefinitions(admin, { clock, log: logs.main });
+  await publishControllers(admin, CONTROLLERS, { version: VERSION, now: clock.now() });
+  await publishDirectory(admin, {
+    registries: registry.directory,
+    registryCa: registry.ca,
+    hub: { server: api.url, ca: services.certificates.ca },
+  });
+  await ensureSpokes(admin, options.values);
+  const hub = await startHub({
+    client: clientOf(api, stack, 'hue'),
+    namespace: MURAL_NAMESPACE,
+    registry: { url: registry.repositoryUrl, client: registry.client },
+    spokeRegistry: (spoke) => settingsOf(registry.directory, spoke),
+    accounts: registry.accounts,
+    renderers: options.renderers,
+    clock,
+    log: logs.controllers.hue,
+  });
+  stack.push('hub', async () => hub.stop());
+  const own = hubSpokeName(options.values);
+  if (own !== undefined) await startOwnSpoke(parts, services, own);
+}
+
+/** The hub as its own spoke: the same agent, over the same API, with the bootstrap that any spoke gets. */
+async function startOwnSpoke(
+  parts: Assembly,
+  services: { readonly api: HomeApi },
+  name: string,
+): Promise<void> {
+  const { clock, layout, logs, stack } = parts;
+  const client = clientOf(services.api, stack, 'source-controller');
+  await applyBootstrap(client, await bootstrapObjects(client, name, { clock }));
+  const spoke = await startSpoke({
+    client,
+    dataDir: layout.spoke,
+    name,
+    hub: { client },
+    clock,
+    log: logs.controllers['source-controller'],
+    version: VERSION,
+  });
+  stack.push('spoke', async () => spoke.stop());
+}
+
+function clientOf(api: HomeApi, stack: Stack, account: string): KubeClient {
+  const client = api.clientOf(account);
+  stack.push(`client of ${account}`, async () => client.close());
+  return client;
+}
+
+function portsOf(options: HubHomeOptions, choice: RegistryChoice) {
+  const { listen } = options;
+  const api = { flag: '--api-port', listen, port: options.apiPort };
+  return choice.runEmbedded ? [api, { flag: '--registry-port', listen, port: options.registryPort }] : [api];
+}

@@ -1,0 +1,58 @@
+import { type KubeClient, MURAL_API_VERSION, type Spoke, SPOKES, type SpokeSpec } from '@mural/kube';
+import { isRecord } from '@mural/core';
+import type { SpokeValues, Values } from '@mural/values';
+
+const DEFAULT_HUB_SPOKE = 'hub';
+/** Label of the hub as its own spoke, when the values give it none: something to select it by. */
+const DEFAULT_HUB_LABELS = { tier: 'hub' };
+const MANAGER = 'mural-values';
+
+/**
+ * Which of the spokes is the hub itself: the one whose kubeconfig is `inCluster`, else the one named
+ * `hub` or `hub-as-spoke`. Without any spokes in the values it is `hub`.
+ */
+export function hubSpokeName(values: Values): string | undefined {
+  const { spokes } = values.fleetConfig;
+  if (spokes.length === 0) return DEFAULT_HUB_SPOKE;
+  const inCluster = spokes.find((spoke) => isRecord(spoke.kubeconfig) && spoke.kubeconfig.inCluster === true);
+  return (inCluster ?? spokes.find(({ name }) => [DEFAULT_HUB_SPOKE, 'hub-as-spoke'].includes(name)))?.name;
+}
+
+/**
+ * Makes the Spoke objects that the values name. What the values say wins over what was changed by
+ * hand; what they do not say is left alone, and so are spokes that they do not name.
+ */
+export async function ensureSpokes(client: KubeClient, values: Values): Promise<void> {
+  const own = hubSpokeName(values);
+  if (values.fleetConfig.spokes.length === 0 && own !== undefined) {
+    const present = await client.find(SPOKES, { name: own });
+    if (present === undefined) await client.create(SPOKES, spokeObject(own, DEFAULT_HUB_LABELS, undefined));
+    return;
+  }
+  for (const spoke of values.fleetConfig.spokes) {
+    const labels = spoke.labels ?? (spoke.name === own ? DEFAULT_HUB_LABELS : undefined);
+    const object = spokeObject(spoke.name, labels, registryOf(spoke));
+    await client.apply(SPOKES, object, { fieldManager: MANAGER, force: true });
+  }
+}
+
+/** A Spoke object. */
+export function spokeObject(
+  name: string,
+  labels: Readonly<Record<string, string>> | undefined,
+  spec: SpokeSpec | undefined,
+): Spoke {
+  return {
+    apiVersion: MURAL_API_VERSION,
+    kind: 'Spoke',
+    metadata: { name, ...(labels === undefined ? {} : { labels }) },
+    ...(spec === undefined ? {} : { spec }),
+  };
+}
+
+function registryOf(spoke: SpokeValues): SpokeSpec | undefined {
+  const registry = spoke.ociRegistry;
+  if (registry?.endpoint === undefined || registry.repository === undefined) return undefined;
+  const { endpoint, repository, insecure, provider } = registry;
+  return { ociRegistry: { endpoint, repository, insecure, provider } };
+}

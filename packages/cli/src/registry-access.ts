@@ -1,0 +1,61 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { type Credential, credentialsFromDockerConfig, RegistryClient } from '@mural/oci';
+import type { Command } from 'commander';
+import { type Context, pathOf, readUserFile } from './context.ts';
+import { CliError } from './errors.ts';
+
+/** The options that every command on artifacts takes. */
+export interface AccessOptions {
+  readonly creds?: string;
+  readonly insecureRegistry?: boolean;
+  readonly ca?: string;
+}
+
+/** Adds the options of {@link AccessOptions} to a command. */
+export function withAccess(command: Command): Command {
+  return command
+    .option('--creds <user:password>', "credentials; those of docker's config.json unless given")
+    .option('--insecure-registry', 'plain HTTP in place of TLS')
+    .option('--ca <file>', 'CA (PEM) to trust beside those of the system');
+}
+
+/**
+ * A client for a registry with the credentials that were given, or those that docker would use:
+ * `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`.
+ *
+ * @param registry `host[:port]`
+ */
+export async function openRegistryClient(
+  context: Context,
+  registry: string,
+  options: AccessOptions,
+): Promise<RegistryClient> {
+  const ca = options.ca === undefined ? undefined : await readUserFile(context, options.ca);
+  return new RegistryClient({
+    registry,
+    credentials: await credentialFor(context, registry, options.creds),
+    insecure: options.insecureRegistry ?? false,
+    ca,
+  });
+}
+
+async function credentialFor(
+  context: Context,
+  registry: string,
+  creds: string | undefined,
+): Promise<Credential | undefined> {
+  if (creds !== undefined) {
+    const colon = creds.indexOf(':');
+    if (colon <= 0) {
+      throw new CliError('Usage', '--creds must be user:password');
+    }
+    return { username: creds.slice(0, colon), password: creds.slice(colon + 1) };
+  }
+  const folder = context.env.DOCKER_CONFIG ?? join(context.env.HOME ?? homedir(), '.docker');
+  const file = pathOf(context, join(folder, 'config.json'));
+  if (!existsSync(file)) return undefined;
+  return credentialsFromDockerConfig(await readFile(file, 'utf8'), registry);
+}
