@@ -1,1 +1,57 @@
-export {};
+export {
+  type Content,
+  type BlobSource,
+  type FetchedManifest,
+  RegistryClient,
+  type RegistryClientOptions,
+} from './client.ts';
+export {
+  basicHeader,
+  type Credential,
+  type CredentialProvider,
+  type CredentialRequest,
+  credentialsFromDockerConfig,
+  dockerConfig,
+  staticCredentials,
+} from './credentials.ts';
+export {
+  asDigest,
+  type Digest,
+  type DigestAlgorithm,
+  digestOf,
+  digestOfLarge,
+  DigestVerifier,
+  isDigest,
+  parseDigest,
+} from './digest.ts';
+export { OciError, type OciErrorCode } from './errors.ts';
+export {
+  Descriptor,
+  ImageIndex,
+  ImageManifest,
+  MAX_MANIFEST_BYTES,
+  MEDIA_TYPES,
+  type ParsedManifest,
+  parseManifest,
+} from './manifest.ts';
+export {
+  packArtifact,
+  type PackedArtifact,
+  type PackedBlob,
+  type PackMetadata,
+  type PackOptions,
+} from './pack.ts';
+export { type PulledArtifact, pullArtifact, type PullOptions } from './pull.ts';
+export { pushArtifact, type PushResult } from './push.ts';
+export {
+  formatReference,
+  isValidRegistry,
+  isValidRepository,
+  isValidTag,
+  parseReference,
+  parseRepositoryUrl,
+  type Reference,
+} from './reference.ts';
+export type { ArchiveLimits, UnpackedFile } from './tar-read.ts';
+export type { PackFile } from './tar-write.ts';
+export { unpackLayer } from './unpack.ts';

@@ -1,0 +1,206 @@
+import { type Clock, type Logger, type Random, redactUrl, retry } from '@mural/core';
+import { Authenticator, type Scope } from './auth.ts';
+import type { CredentialProvider } from './credentials.ts';
+import { Deadline } from './deadline.ts';
+import { OciError } from './errors.ts';
+import { type Subject, statusError } from './status-error.ts';
+import {
+  discard,
+  header,
+  type HttpRequest,
+  type HttpResponse,
+  Transport,
+  transportError,
+} from './transport.ts';
+
+/** One request as the registry client words it. */
+export interface Call<T> {
+  readonly method: HttpRequest['method'];
+  readonly url: URL;
+  readonly scope: Scope;
+  readonly subject: Subject;
+  /** For messages: "reading the manifest x:y". */
+  readonly what: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: HttpRequest['body'];
+  /** Statuses that are a success. */
+  readonly expect: readonly number[];
+  /** Takes what is wanted from the answer, and reads or drops its body. */
+  readonly read: (response: HttpResponse) => Promise<T>;
+}
+
+/** What the caller is made of. */
+export interface CallerOptions {
+  readonly origin: URL;
+  readonly credentials: CredentialProvider;
+  readonly ca: string | undefined;
+  readonly timeoutMs: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly userAgent: string;
+}
+
+const ATTEMPTS = 4;
+const BASE_MS = 200;
+const CAP_MS = 10_000;
+const MAX_REDIRECTS = 5;
+const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
+
+/** Carries requests out: deadlines, retries, authentication and redirects are here and nowhere else. */
+export class Caller {
+  readonly origin: URL;
+  readonly clock: Clock;
+  readonly timeoutMs: number;
+  readonly #options: CallerOptions;
+  readonly #transport: Transport;
+  readonly #auth: Authenticator;
+
+  constructor(options: CallerOptions) {
+    this.#options = options;
+    this.origin = options.origin;
+    this.clock = options.clock;
+    this.timeoutMs = options.timeoutMs;
+    this.#transport = new Transport({
+      origin: options.origin.origin,
+      ca: options.ca,
+      userAgent: options.userAgent,
+    });
+    this.#auth = new Authenticator(options.origin, options.credentials, this.#transport, options.clock);
+  }
+
+  /**
+   * Runs `action` within one deadline, again as long as it fails in a way that may pass.
+   *
+   * @param extraMs time beyond `timeoutMs`, for bodies that need it
+   * @throws OciError `TimedOut` when the time is up, or the reason of `signal` when that aborts
+   */
+  async operation<T>(
+    what: string,
+    signal: AbortSignal | undefined,
+    action: (signal: AbortSignal) => Promise<T>,
+    extraMs = 0,
+  ): Promise<T> {
+    const deadline = new Deadline(this.clock, this.timeoutMs + extraMs, what, signal);
+    try {
+      return await retry(() => action(deadline.signal), {
+        attempts: ATTEMPTS,
+        baseMs: BASE_MS,
+        capMs: CAP_MS,
+        clock: this.clock,
+        random: this.#options.random,
+        signal: deadline.signal,
+        shouldRetry: (error) => this.#worthAnotherTry(error, what, deadline.signal),
+      });
+    } catch (error) {
+      if (deadline.signal.aborted) throw deadline.signal.reason;
+      throw error;
+    } finally {
+      deadline.close();
+    }
+  }
+
+  /** One operation of one call. */
+  async run<T>(call: Call<T>, signal: AbortSignal | undefined, extraMs = 0): Promise<T> {
+    return await this.operation(call.what, signal, (inner) => this.exchange(call, inner), extraMs);
+  }
+
+  /** Sends a call once, with the answers to challenges and redirects that belong to it. */
+  async exchange<T>(call: Call<T>, signal: AbortSignal): Promise<T> {
+    const response = await this.#follow(call, signal);
+    if (!call.expect.includes(response.status)) {
+      throw await statusError(response, call.subject, call.what, this.clock.now());
+    }
+    try {
+      return await call.read(response);
+    } catch (error) {
+      response.body.destroy();
+      throw transportError(error, response.url, signal);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#transport.close();
+  }
+
+  #worthAnotherTry(error: unknown, what: string, signal: AbortSignal): boolean | number {
+    if (signal.aborted || !(error instanceof OciError) || !error.retryable) return false;
+    this.#options.log.debug({ code: error.code, what }, 'a registry call is tried again');
+    const asked = error.facts['retryAfterMs'];
+    return typeof asked === 'number' ? asked : true;
+  }
+
+  async #follow(call: Call<unknown>, signal: AbortSignal): Promise<HttpResponse> {
+    let url = call.url;
+    for (let hop = 0; hop <= MAX_REDIRECTS; hop += 1) {
+      const response = await this.#authenticated(call, url, signal);
+      const location = header(response, 'location');
+      if (!REDIRECTS.includes(response.status) || location === undefined) return response;
+      if (!mayRedirect(call, response.status)) return response;
+      await discard(response);
+      url = resolveLocation(location, url, call.what);
+    }
+    throw new OciError('ServerError', `${this.origin.host} redirected more than ${MAX_REDIRECTS} times`);
+  }
+
+  /** Credentials go to the registry's own origin and nowhere else. */
+  async #authenticated(call: Call<unknown>, url: URL, signal: AbortSignal): Promise<HttpResponse> {
+    const own = url.origin === this.origin.origin;
+    let authorization = own ? await this.#auth.header(call.scope, signal) : undefined;
+    for (let answers = 0; ; answers += 1) {
+      const response = await this.#send(call, url, authorization, signal);
+      const limit = answersTo(response, authorization);
+      if (!own || answers >= limit) return response;
+      const next = await this.#auth.answer(response, call.scope, authorization, signal);
+      if (next === undefined) return response;
+      await discard(response);
+      authorization = next;
+    }
+  }
+
+  async #send(
+    call: Call<unknown>,
+    url: URL,
+    authorization: string | undefined,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> {
+    return await this.#transport.send({
+      method: call.method,
+      url,
+      headers: { ...call.headers, ...(authorization === undefined ? {} : { authorization }) },
+      body: call.body,
+      signal,
+    });
+  }
+}
+
+/** How many answers a refusal is worth within one call: see {@link Authenticator.answer}. */
+function answersTo(response: HttpResponse, authorization: string | undefined): number {
+  if (response.status === 401) return 1;
+  // ECR says that a token has expired with 403 and no challenge.
+  const bare = response.headers['www-authenticate'] === undefined;
+  return response.status === 403 && bare && authorization !== undefined ? 2 : 0;
+}
+
+function mayRedirect(call: Call<unknown>, status: number): boolean {
+  return call.method === 'GET' || call.method === 'HEAD' || status === 307 || status === 308;
+}
+
+/**
+ * Where a `Location` points.
+ *
+ * @throws OciError `ServerError` for what is not http(s), carries a user, or leaves https for http
+ */
+export function resolveLocation(location: string, base: URL, what: string): URL {
+  const url = URL.canParse(location, base.href) ? new URL(location, base) : undefined;
+  const http = url?.protocol === 'https:' || url?.protocol === 'http:';
+  if (url === undefined || !http || url.username !== '' || url.password !== '') {
+    throw new OciError('RequestRefused', `${base.host} sent ${what} to a place that cannot be used`);
+  }
+  if (base.protocol === 'https:' && url.protocol === 'http:') {
+    throw new OciError('RequestRefused', `${base.host} sent ${what} from https to ${redactUrl(url)}`, {
+      hint: 'A registry behind a proxy must know that it is reached by https.',
+    });
+  }
+  return url;
+}

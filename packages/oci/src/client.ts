@@ -1,0 +1,524 @@
+import type { Readable } from 'node:stream';
+import { type Clock, type Logger, type Random, silentLogger, systemClock } from '@mural/core';
+import { type Call, Caller, resolveLocation } from './caller.ts';
+import type { Credential, CredentialProvider } from './credentials.ts';
+import { Deadline } from './deadline.ts';
+import {
+  type Digest,
+  type DigestAlgorithm,
+  digestOf,
+  DigestVerifier,
+  isDigest,
+  parseDigest,
+} from './digest.ts';
+import { OciError } from './errors.ts';
+import { type Descriptor, ImageIndex, MAX_MANIFEST_BYTES, MEDIA_TYPES, parseManifest } from './manifest.ts';
+import { isValidRegistry, isValidRepository, isValidTag } from './reference.ts';
+import {
+  contentLength,
+  discard,
+  header,
+  type HttpResponse,
+  readBounded,
+  transportError,
+} from './transport.ts';
+
+/** How a registry is reached. */
+export interface RegistryClientOptions {
+  /** `host` or `host:port`. */
+  readonly registry: string;
+  /** Anonymous unless given. */
+  readonly credentials?: Credential | CredentialProvider | undefined;
+  /** PEM of authorities that are trusted beside those Node trusts. */
+  readonly ca?: string | undefined;
+  /** Plain HTTP. */
+  readonly insecure?: boolean | undefined;
+  /** Total time of one call with its retries, in milliseconds; blobs get one second more per MiB. 60 s unless given. */
+  readonly timeoutMs?: number | undefined;
+  readonly clock?: Clock | undefined;
+  readonly random?: Random | undefined;
+  readonly log?: Logger | undefined;
+  readonly userAgent?: string | undefined;
+}
+
+/** A manifest as the registry holds it. */
+export interface FetchedManifest {
+  readonly bytes: Uint8Array;
+  readonly mediaType: string;
+  readonly digest: Digest;
+}
+
+/** A blob to be uploaded: from memory, or from a stream that can be opened again for each try. */
+export interface BlobSource {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly bytes?: Uint8Array;
+  readonly open?: () => Readable;
+}
+
+/** The part of a descriptor that addresses content. */
+export type Content = Pick<Descriptor, 'digest' | 'size'>;
+
+const ACCEPT = [
+  MEDIA_TYPES.imageManifest,
+  MEDIA_TYPES.imageIndex,
+  MEDIA_TYPES.dockerManifest,
+  MEDIA_TYPES.dockerManifestList,
+].join(', ');
+const MAX_LIST_BYTES = 8 * 1024 * 1024;
+const MAX_PAGES = 1000;
+const MAX_TAGS = 1_000_000;
+const MS_PER_MIB = 1000;
+
+/**
+ * A client of the distribution-spec for one registry. Everything that is read is checked against its
+ * digest and size before it is handed out. Connections are kept: use one client for many calls and
+ * close it in the end.
+ */
+export class RegistryClient {
+  /** `host` or `host:port`. */
+  readonly registry: string;
+  readonly #caller: Caller;
+
+  /** @throws OciError `ReferenceInvalid` for what is not a registry, `CertificateInvalid` for an unreadable CA */
+  constructor(options: RegistryClientOptions) {
+    if (!isValidRegistry(options.registry)) {
+      throw new OciError('ReferenceInvalid', `"${options.registry.slice(0, 300)}" is not a registry`, {
+        hint: 'Write a host with an optional port.',
+      });
+    }
+    this.registry = options.registry;
+    const { credentials } = options;
+    this.#caller = new Caller({
+      origin: new URL(`${options.insecure === true ? 'http' : 'https'}://${options.registry}`),
+      credentials: typeof credentials === 'function' ? credentials : async () => credentials,
+      ca: options.ca,
+      timeoutMs: options.timeoutMs ?? 60_000,
+      clock: options.clock ?? systemClock,
+      random: options.random ?? Math.random,
+      log: options.log ?? silentLogger,
+      userAgent: options.userAgent ?? 'mural',
+    });
+  }
+
+  /** Whether the registry answers and takes the credentials (distribution-spec end-1). */
+  async ping(signal?: AbortSignal): Promise<void> {
+    await this.#caller.run(
+      {
+        method: 'GET',
+        url: new URL('/v2/', this.#caller.origin),
+        scope: { actions: '' },
+        subject: 'registry',
+        what: 'a check of the registry',
+        expect: [200],
+        read: discard,
+      },
+      signal,
+    );
+  }
+
+  /**
+   * Asks what a tag or digest holds (end-3), with one HEAD; with a GET when the answer lacks a header.
+   *
+   * @returns `undefined` when the registry does not have it
+   */
+  async headManifest(
+    repository: string,
+    reference: string,
+    signal?: AbortSignal,
+  ): Promise<Descriptor | undefined> {
+    const call = this.#manifestCall('HEAD', repository, reference, async (response) => {
+      await discard(response);
+      return describe(response, reference);
+    });
+    try {
+      const described = await this.#caller.run({ ...call, expect: [200, 405] }, signal);
+      if (described !== undefined) return described;
+      const fetched = await this.getManifest(repository, reference, signal);
+      return { mediaType: fetched.mediaType, digest: fetched.digest, size: fetched.bytes.length };
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Reads a manifest (end-3), at most 4 MiB.
+   *
+   * @throws OciError `ManifestUnknown`, `DigestMismatch`, `TooLarge` and what any call can throw
+   */
+  async getManifest(repository: string, reference: string, signal?: AbortSignal): Promise<FetchedManifest> {
+    const call = this.#manifestCall('GET', repository, reference, async (response) => {
+      const bytes = await readBounded(
+        response,
+        MAX_MANIFEST_BYTES,
+        `the manifest ${repository}:${reference}`,
+      );
+      return { bytes, ...identify(response, reference, bytes) };
+    });
+    return await this.#caller.run(call, signal);
+  }
+
+  /**
+   * Writes a manifest under a tag or its digest (end-7).
+   *
+   * @returns its digest
+   */
+  async putManifest(
+    repository: string,
+    reference: string,
+    bytes: Uint8Array,
+    mediaType: string,
+    signal?: AbortSignal,
+  ): Promise<Digest> {
+    const digest = digestOf(bytes, algorithmOf(reference));
+    if (isDigest(reference) && reference !== digest) throw mismatch(reference, digest);
+    const call = this.#manifestCall('PUT', repository, reference, discard);
+    const sent = { headers: { 'content-type': mediaType }, body: () => bytes, expect: [201] };
+    await this.#caller.run({ ...call, ...sent }, signal);
+    return digest;
+  }
+
+  /** Deletes a manifest by digest, or a tag (end-9). */
+  async deleteManifest(repository: string, reference: string, signal?: AbortSignal): Promise<void> {
+    const call = this.#manifestCall('DELETE', repository, reference, discard);
+    await this.#caller.run({ ...call, expect: [200, 202] }, signal);
+  }
+
+  /** Whether the repository has a blob (end-2). */
+  async headBlob(
+    repository: string,
+    content: Pick<Content, 'digest'>,
+    signal?: AbortSignal,
+  ): Promise<boolean> {
+    const call = this.#blobCall('HEAD', repository, content.digest, discard);
+    return await this.#caller.run(call, signal).then(
+      () => true,
+      (error: unknown) => {
+        if (isMissing(error)) return false;
+        throw error;
+      },
+    );
+  }
+
+  /**
+   * Reads a blob into memory (end-2): no more than the descriptor's size.
+   *
+   * @throws OciError `BlobUnknown`, `DigestMismatch` and what any call can throw
+   */
+  async getBlob(repository: string, content: Content, signal?: AbortSignal): Promise<Uint8Array> {
+    const call = this.#blobCall('GET', repository, content.digest, async (response) => {
+      const verifier = new DigestVerifier(content.digest, content.size);
+      checkLength(response, content);
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+        verifier.update(chunk);
+        chunks.push(chunk);
+      }
+      verifier.finish();
+      return Buffer.concat(chunks, content.size);
+    });
+    return await this.#caller.run(call, signal, extraTime(content.size));
+  }
+
+  /**
+   * Reads a blob piece by piece. The time limit is from one piece to the next; the last piece comes only
+   * after everything has been verified. Nothing is tried again once the first piece has been given out.
+   */
+  async *streamBlob(repository: string, content: Content, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    const what = `reading the blob ${content.digest}`;
+    const deadline = new Deadline(this.#caller.clock, this.#caller.timeoutMs, what, signal);
+    let response: HttpResponse | undefined;
+    try {
+      const call = this.#blobCall('GET', repository, content.digest, async (opened) => opened);
+      response = await this.#caller.run(call, deadline.signal);
+      checkLength(response, content);
+      yield* verified(response.body as AsyncIterable<Uint8Array>, content, deadline);
+    } catch (error) {
+      throw response === undefined ? error : transportError(error, response.url, deadline.signal);
+    } finally {
+      response?.body.destroy();
+      deadline.close();
+    }
+  }
+
+  /**
+   * Uploads a blob unless the repository has it: HEAD, then POST and PUT (end-4a, end-6).
+   *
+   * @returns whether it was sent
+   */
+  async putBlob(repository: string, blob: BlobSource, signal?: AbortSignal): Promise<boolean> {
+    if (await this.headBlob(repository, blob, signal)) return false;
+    const body = (): Uint8Array | Readable => blob.open?.() ?? blob.bytes ?? new Uint8Array();
+    const what = `uploading the blob ${blob.digest}`;
+    const common = { scope: { repository, actions: 'pull,push' }, subject: 'upload', what } as const;
+    const upload = async (inner: AbortSignal): Promise<boolean> => {
+      const start = this.#url(repository, 'blobs/uploads/');
+      const session = await this.#caller.exchange<URL>(
+        {
+          ...common,
+          method: 'POST',
+          url: start,
+          headers: { 'content-length': '0' },
+          expect: [202],
+          read: sessionOf,
+        },
+        inner,
+      );
+      const query = `digest=${encodeURIComponent(blob.digest)}`;
+      session.search = session.search === '' ? `?${query}` : `${session.search}&${query}`;
+      const headers = { 'content-type': 'application/octet-stream', 'content-length': String(blob.size) };
+      const put = {
+        ...common,
+        method: 'PUT',
+        url: session,
+        headers,
+        body,
+        expect: [201, 204],
+        read: discard,
+      } as const;
+      await this.#caller.exchange(put, inner);
+      return true;
+    };
+    return await this.#caller.operation(what, signal, upload, extraTime(blob.size));
+  }
+
+  /** Every tag of a repository (end-8), following its pages. */
+  async listTags(repository: string, signal?: AbortSignal): Promise<string[]> {
+    const tags: string[] = [];
+    await this.#pages(this.#url(repository, 'tags/list?n=1000'), repository, 'tags', signal, (document) => {
+      const page = (document as { tags?: unknown } | null)?.tags ?? [];
+      if (Array.isArray(page)) tags.push(...page.filter((tag): tag is string => typeof tag === 'string'));
+      return tags.length <= MAX_TAGS;
+    });
+    return tags;
+  }
+
+  /** What refers to a manifest (end-12), with the fallback tag of registries that have no such endpoint. */
+  async listReferrers(
+    repository: string,
+    digest: Digest,
+    artifactType?: string,
+    signal?: AbortSignal,
+  ): Promise<Descriptor[]> {
+    const { algorithm, hex } = parseDigest(digest);
+    const query = artifactType === undefined ? '' : `?artifactType=${encodeURIComponent(artifactType)}`;
+    const found: Descriptor[] = [];
+    const url = this.#url(repository, `referrers/${digest}${query}`);
+    try {
+      await this.#pages(url, repository, 'referrers', signal, (document) => {
+        const index = ImageIndex.safeParse(document);
+        if (!index.success)
+          throw new OciError('ManifestInvalid', `the referrers of ${digest} are not an index`);
+        found.push(...index.data.manifests);
+        return true;
+      });
+    } catch (error) {
+      if (!isMissing(error) && !(error instanceof OciError && error.code === 'RequestRefused')) throw error;
+      found.push(...(await this.#fallbackReferrers(repository, `${algorithm}-${hex}`, signal)));
+    }
+    return found.filter((one) => artifactType === undefined || one.artifactType === artifactType);
+  }
+
+  /** Ends the connections. */
+  async close(): Promise<void> {
+    await this.#caller.close();
+  }
+
+  async #fallbackReferrers(
+    repository: string,
+    tag: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Descriptor[]> {
+    try {
+      const { bytes, mediaType } = await this.getManifest(repository, tag, signal);
+      const parsed = parseManifest(bytes, mediaType);
+      return parsed.kind === 'index' ? parsed.manifest.manifests : [];
+    } catch (error) {
+      if (isMissing(error)) return [];
+      throw error;
+    }
+  }
+
+  async #pages(
+    first: URL,
+    repository: string,
+    subject: 'tags' | 'referrers',
+    signal: AbortSignal | undefined,
+    take: (document: unknown) => boolean,
+  ): Promise<void> {
+    let url: URL | undefined = first;
+    const what = `listing the ${subject} of ${repository}`;
+    for (let page = 0; url !== undefined; page += 1) {
+      if (page >= MAX_PAGES) throw new OciError('TooLarge', `${what} takes more than ${MAX_PAGES} pages`);
+      const current: URL = url;
+      const call: Call<URL | undefined> = {
+        method: 'GET',
+        url: current,
+        scope: { repository, actions: 'pull' },
+        subject,
+        what,
+        headers: { accept: subject === 'tags' ? 'application/json' : MEDIA_TYPES.imageIndex },
+        expect: [200],
+        read: async (response) => {
+          const body = await readBounded(response, MAX_LIST_BYTES, what);
+          const more = take(parseList(body, what));
+          if (!more) throw new OciError('TooLarge', `${what} gives more than can be held`);
+          return nextPage(header(response, 'link'), current);
+        },
+      };
+      url = await this.#caller.run(call, signal);
+    }
+  }
+
+  #manifestCall<T>(
+    method: 'GET' | 'HEAD' | 'PUT' | 'DELETE',
+    repository: string,
+    reference: string,
+    read: (response: HttpResponse) => Promise<T>,
+  ): Call<T> {
+    if (!isValidTag(reference) && !isDigest(reference)) {
+      throw new OciError('ReferenceInvalid', `"${reference.slice(0, 200)}" is neither a tag nor a digest`);
+    }
+    const actions = { GET: 'pull', HEAD: 'pull', PUT: 'pull,push', DELETE: 'delete' }[method];
+    const verb = { GET: 'reading', HEAD: 'asking for', PUT: 'writing', DELETE: 'deleting' }[method];
+    const shown = isDigest(reference) ? `${repository}@${reference}` : `${repository}:${reference}`;
+    return {
+      method,
+      url: this.#url(repository, `manifests/${reference}`),
+      scope: { repository, actions },
+      subject: 'manifest',
+      what: `${verb} the manifest ${shown}`,
+      headers: method === 'GET' || method === 'HEAD' ? { accept: ACCEPT } : {},
+      expect: [200],
+      read,
+    };
+  }
+
+  #blobCall<T>(
+    method: 'GET' | 'HEAD',
+    repository: string,
+    digest: Digest,
+    read: (response: HttpResponse) => Promise<T>,
+  ): Call<T> {
+    parseDigest(digest);
+    const what = `${method === 'GET' ? 'reading' : 'asking for'} the blob ${digest}`;
+    const url = this.#url(repository, `blobs/${digest}`);
+    return {
+      method,
+      url,
+      scope: { repository, actions: 'pull' },
+      subject: 'blob',
+      what,
+      expect: [200],
+      read,
+    };
+  }
+
+  #url(repository: string, rest: string): URL {
+    if (!isValidRepository(repository)) {
+      throw new OciError('ReferenceInvalid', `"${repository.slice(0, 300)}" is not a repository name`);
+    }
+    return new URL(`/v2/${repository}/${rest}`, this.#caller.origin);
+  }
+}
+
+/** Holds back one piece, so that a reader of the whole never takes the end of something that is wrong. */
+async function* verified(
+  pieces: AsyncIterable<Uint8Array>,
+  content: Content,
+  deadline: Deadline,
+): AsyncGenerator<Uint8Array> {
+  const verifier = new DigestVerifier(content.digest, content.size);
+  let held: Uint8Array | undefined;
+  for await (const piece of pieces) {
+    verifier.update(piece);
+    deadline.restart();
+    if (held !== undefined) yield held;
+    held = piece;
+    deadline.restart();
+  }
+  verifier.finish();
+  if (held !== undefined) yield held;
+}
+
+async function sessionOf(response: HttpResponse): Promise<URL> {
+  await discard(response);
+  const location = header(response, 'location');
+  if (location === undefined)
+    throw new OciError('ServerError', `${response.url.host} gave no place to upload to`);
+  return resolveLocation(location, response.url, 'an upload');
+}
+
+/** The descriptor that headers alone give, or `undefined` when they do not suffice. */
+function describe(response: HttpResponse, reference: string): Descriptor | undefined {
+  if (response.status !== 200) return undefined;
+  const mediaType = header(response, 'content-type')?.split(';', 1)[0]?.trim();
+  const size = contentLength(response);
+  const told = header(response, 'docker-content-digest');
+  if (mediaType === undefined || mediaType === '' || size === undefined) return undefined;
+  if (told !== undefined && !isDigest(told)) return undefined;
+  if (isDigest(reference)) {
+    if (told !== undefined && told !== reference) throw mismatch(reference, told);
+    return { mediaType, digest: reference, size };
+  }
+  return told === undefined ? undefined : { mediaType, digest: told, size };
+}
+
+function identify(
+  response: HttpResponse,
+  reference: string,
+  bytes: Uint8Array,
+): { readonly mediaType: string; readonly digest: Digest } {
+  const told = header(response, 'docker-content-digest');
+  const expected = isDigest(reference) ? reference : told !== undefined && isDigest(told) ? told : undefined;
+  const digest = digestOf(bytes, expected === undefined ? 'sha256' : algorithmOf(expected));
+  if (expected !== undefined && expected !== digest) throw mismatch(expected, digest);
+  const { mediaType } = parseManifest(bytes, header(response, 'content-type'));
+  return { mediaType, digest };
+}
+
+function checkLength(response: HttpResponse, content: Content): void {
+  const length = contentLength(response);
+  if (length !== undefined && length !== content.size) {
+    throw new OciError('DigestMismatch', `${content.digest} has ${length} bytes instead of ${content.size}`, {
+      facts: { expected: content.size, received: length },
+    });
+  }
+}
+
+function nextPage(link: string | undefined, current: URL): URL | undefined {
+  const target = /<([^>]*)>\s*;[^,]*rel="?next"?/.exec(link ?? '')?.[1];
+  if (target === undefined) return undefined;
+  const url = resolveLocation(target, current, 'a list');
+  if (url.origin !== current.origin) {
+    throw new OciError('RequestRefused', `${current.host} continues a list on another host`);
+  }
+  return url;
+}
+
+function parseList(body: Buffer, what: string): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch (cause) {
+    throw new OciError('ServerError', `the answer to ${what} is not JSON`, { cause });
+  }
+}
+
+function algorithmOf(reference: string): DigestAlgorithm {
+  return isDigest(reference) ? parseDigest(reference).algorithm : 'sha256';
+}
+
+function mismatch(expected: string, received: string): OciError {
+  return new OciError('DigestMismatch', `expected ${expected}, the registry has ${received}`, {
+    facts: { expected, received },
+  });
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof OciError && ['ManifestUnknown', 'BlobUnknown', 'NameUnknown'].includes(error.code);
+}
+
+function extraTime(size: number): number {
+  return Math.ceil((size / (1024 * 1024)) * MS_PER_MIB);
+}

@@ -1,0 +1,178 @@
+import { createSecureContext, getCACertificates } from 'node:tls';
+import type { Readable } from 'node:stream';
+import { errorMessage, systemCode } from '@mural/core';
+import { Agent, type Dispatcher, Pool } from 'undici';
+import { OciError } from './errors.ts';
+
+/** What is sent. A body is made anew for each try. */
+export interface HttpRequest {
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: (() => Uint8Array | Readable) | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** What came back. The body must be read, or given to {@link discard}. */
+export interface HttpResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: Readable;
+  /** Where the answer came from, after redirects. */
+  readonly url: URL;
+}
+
+/** How connections are made. */
+export interface TransportOptions {
+  /** Scheme, host and port of the registry. */
+  readonly origin: string;
+  /** PEM of further certificate authorities, trusted beside those that Node trusts. */
+  readonly ca?: string | undefined;
+  readonly userAgent: string;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+const CONNECTIONS = 16;
+const KEEP_ALIVE_MS = 4000;
+const MAX_HEADER_BYTES = 64 * 1024;
+
+/**
+ * Connections to one registry, kept open between calls, and to the other origins that it names (token
+ * servers, redirect targets).
+ */
+export class Transport {
+  readonly #origin: string;
+  readonly #userAgent: string;
+  readonly #options: Pool.Options;
+  readonly #pool: Pool;
+  #others: Agent | undefined;
+
+  constructor(options: TransportOptions) {
+    this.#origin = options.origin;
+    this.#userAgent = options.userAgent;
+    this.#options = {
+      allowH2: false,
+      connections: CONNECTIONS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      // Each call carries a signal with a total deadline; these would only cut long uploads short.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      connect: { timeout: CONNECT_TIMEOUT_MS, ...tlsOptions(options.ca) },
+    };
+    this.#pool = new Pool(options.origin, this.#options);
+  }
+
+  /** Sends one request and follows nothing. @throws OciError `Unreachable` or `CertificateInvalid` */
+  async send(request: HttpRequest): Promise<HttpResponse> {
+    const { url } = request;
+    const body = request.body?.();
+    try {
+      const response = await this.#dispatcher(url).request({
+        origin: url.origin,
+        path: `${url.pathname}${url.search}`,
+        method: request.method,
+        headers: { 'user-agent': this.#userAgent, ...request.headers },
+        signal: request.signal,
+        ...(body === undefined ? {} : { body }),
+      });
+      return { status: response.statusCode, headers: response.headers, body: response.body, url };
+    } catch (error) {
+      throw transportError(error, url, request.signal);
+    }
+  }
+
+  /** Ends every connection; calls that are under way fail. */
+  async close(): Promise<void> {
+    await Promise.all([this.#pool.destroy(), this.#others?.destroy()]);
+  }
+
+  #dispatcher(url: URL): Dispatcher {
+    if (url.origin === this.#origin) return this.#pool;
+    this.#others ??= new Agent({ ...this.#options, connections: 4 });
+    return this.#others;
+  }
+}
+
+function tlsOptions(ca: string | undefined): Record<string, unknown> {
+  if (ca === undefined || ca.trim() === '') return {};
+  try {
+    return { secureContext: createSecureContext({ ca: [...getCACertificates('default'), ca] }) };
+  } catch (cause) {
+    throw new OciError('CertificateInvalid', `the given CA cannot be read: ${errorMessage(cause)}`, {
+      cause,
+    });
+  }
+}
+
+/** Reads no more than `limit` bytes. @throws OciError `TooLarge` */
+export async function readBounded(response: HttpResponse, limit: number, what: string): Promise<Buffer> {
+  const declared = contentLength(response);
+  if (declared !== undefined && declared > limit) {
+    response.body.destroy();
+    throw new OciError('TooLarge', `${what} has ${declared} bytes, over the limit of ${limit}`);
+  }
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of response.body as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > limit) throw new OciError('TooLarge', `${what} is over the limit of ${limit} bytes`);
+    chunks.push(chunk);
+  }
+  return chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks, size);
+}
+
+/** Frees the connection of an answer whose body is of no interest: reads what is short, drops what is not. */
+export async function discard(response: HttpResponse): Promise<void> {
+  try {
+    await readBounded(response, 64 * 1024, 'the answer');
+  } catch {
+    response.body.destroy();
+  }
+}
+
+/** The one value of a header, or `undefined` when it is absent or there are several. */
+export function header(response: HttpResponse, name: string): string | undefined {
+  const value = response.headers[name];
+  return typeof value === 'string' ? value : undefined;
+}
+
+/** The `Content-Length` of an answer, when it is a plain number. */
+export function contentLength(response: HttpResponse): number | undefined {
+  const text = header(response, 'content-length');
+  if (text === undefined || !/^\d{1,15}$/.test(text)) return undefined;
+  return Number(text);
+}
+
+const CERTIFICATE_CODES = /CERT|UNABLE_TO|SELF_SIGNED|ERR_TLS|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE/;
+
+/** Turns what undici throws into an {@link OciError}; an abort comes out as the signal's reason. */
+export function transportError(error: unknown, url: URL, signal: AbortSignal): unknown {
+  if (signal.aborted) return signal.reason;
+  if (error instanceof OciError) return error;
+  const code = systemCode(error) ?? '';
+  if (CERTIFICATE_CODES.test(code)) {
+    return new OciError(
+      'CertificateInvalid',
+      `the certificate of ${url.host} is not trusted: ${errorMessage(error)}`,
+      {
+        cause: error,
+        hint: 'Give the CA that signed it, or check the name that the certificate is for.',
+        facts: { host: url.host, reason: code },
+      },
+    );
+  }
+  if (code.startsWith('ERR_SSL') || code === 'EPROTO') {
+    return new OciError('Unreachable', `${url.host} does not speak TLS as expected: ${errorMessage(error)}`, {
+      cause: error,
+      hint: 'Is it a registry on plain HTTP?',
+      facts: { host: url.host, reason: code },
+    });
+  }
+  const detail = errorMessage(error) || code;
+  return new OciError('Unreachable', `${url.host} cannot be reached: ${detail}`, {
+    cause: error,
+    retryable: true,
+    facts: { host: url.host, reason: code },
+  });
+}
