@@ -38,6 +38,8 @@ export interface RegistryOptions {
   /** Bytes on the disk that blobs leave free for metadata, 4 MiB unless told. */
   readonly minFreeBytes?: number;
   readonly uploads?: Partial<UploadLimits>;
+  /** Take manifests whose blobs were never pushed; they are refused unless told (MANIFEST_BLOB_UNKNOWN). */
+  readonly sparseManifests?: boolean;
   /** How long a connection may be silent in the middle of a request, in milliseconds; 2 minutes unless told. */
   readonly idleTimeoutMs?: number;
 }
@@ -88,7 +90,14 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
     minFreeBytes: options.minFreeBytes ?? 4 * MIB,
     uploads: { ...UPLOADS, ...options.uploads },
   });
-  const handler = createHandler({ store, users, clock, log, accessLog: options.accessLog ?? silentLogger });
+  const handler = createHandler({
+    store,
+    users,
+    clock,
+    sparseManifests: options.sparseManifests ?? false,
+    log,
+    accessLog: options.accessLog ?? silentLogger,
+  });
   const active = new ActiveRequests(handler);
   const server = serve(active.handler, options);
   try {

@@ -13,6 +13,8 @@ export interface Exchange {
   readonly query: URLSearchParams;
   readonly caller: Caller;
   readonly store: Store;
+  /** Take manifests whose blobs are not there. */
+  readonly sparseManifests: boolean;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** The body has been asked for with `Expect: 100-continue` and not yet been invited. */

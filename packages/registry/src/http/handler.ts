@@ -17,6 +17,8 @@ export interface HandlerParts {
   readonly store: Store;
   readonly users: Users;
   readonly clock: Clock;
+  /** Take manifests whose blobs are not there. */
+  readonly sparseManifests: boolean;
   readonly log: Logger;
   /** Takes one line for each request. */
   readonly accessLog: Logger;
@@ -89,6 +91,7 @@ async function answer(parts: HandlerParts, incoming: Incoming): Promise<void> {
     caller,
     store,
     now: () => clock.now(),
+    sparseManifests: parts.sparseManifests,
     expectsContinue: incoming.expectsContinue,
   };
   await dispatch(exchange, parsed);
@@ -214,7 +217,7 @@ function apiError(cause: unknown): RegistryError {
     if (cause.code === 'ManifestInvalid') return new RegistryError('ManifestInvalid', cause.message);
     if (cause.code === 'TooLarge') return new RegistryError('ManifestTooLarge', cause.message);
   }
-  const code = cause instanceof MuralError ? cause.code : (systemCode(cause) ?? 'unknown');
+  const code = cause instanceof MuralError ? String(cause.code) : (systemCode(cause) ?? 'unknown');
   return new RegistryError('Internal', 'The registry could not do this.', { cause, facts: { reason: code } });
 }
 

@@ -90,7 +90,10 @@ export async function putManifest(
     record,
     bytes,
     tags,
-    check: (repository) => checkReferences(manifest, store.metadata, repository),
+    check: (repository) => {
+      const missing = checkReferences(manifest, store.metadata, repository);
+      if (missing !== undefined && !exchange.sparseManifests) throw blobMissing(missing);
+    },
   });
   response.setHeader('oci-tag', tags.length === 0 || 'tag' in reference ? [] : tags);
   send(response, 201, {
@@ -181,30 +184,32 @@ function checkManifest(bytes: Buffer, served: string | undefined): CheckedManife
 }
 
 /**
- * What a manifest names must be there and as large as it says. An index may name manifests that are
- * not there (a sparse index), and a subject may come later.
+ * Checks that what a manifest names is as large as it says. An index may name manifests that are not
+ * there (a sparse index), and a subject may come later.
+ *
+ * @returns the first blob that is not there
  */
 function checkReferences(
   manifest: CheckedManifest,
   metadata: Metadata,
   repository: Repository | undefined,
-): void {
+): Digest | undefined {
+  let missing: Digest | undefined;
   for (const { digest, size, mediaType } of manifest.blobs) {
     const stored = repository?.blobs.has(digest) === true ? metadata.blob(digest)?.size : undefined;
-    if (stored === undefined && !NON_DISTRIBUTABLE.test(mediaType)) {
-      throw new RegistryError(
-        'ManifestBlobUnknown',
-        'The repository does not have a blob of this manifest.',
-        {
-          facts: { digest },
-        },
-      );
-    }
+    if (stored === undefined && !NON_DISTRIBUTABLE.test(mediaType)) missing ??= digest;
     requireSize(digest, size, stored);
   }
   for (const { digest, size } of manifest.children) {
     requireSize(digest, size, repository?.manifests.get(digest)?.size);
   }
+  return missing;
+}
+
+function blobMissing(digest: Digest): RegistryError {
+  return new RegistryError('ManifestBlobUnknown', 'The repository does not have a blob of this manifest.', {
+    facts: { digest },
+  });
 }
 
 function requireSize(digest: Digest, size: number, stored: number | undefined): void {
