@@ -41,3 +41,10 @@ export {
   summarize,
   type SummaryOptions,
 } from './runtime/steps.ts';
+export {
+  formatSelector,
+  matchesRequirements,
+  matchesSelector,
+  parseSelector,
+  type Requirement,
+} from './selectors.ts';

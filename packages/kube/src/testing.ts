@@ -1,0 +1,6 @@
+export {
+  createFakeKubeApi,
+  type FakeCall,
+  type FakeKubeApi,
+  type FakeKubeApiOptions,
+} from './testing/fake-api.ts';
