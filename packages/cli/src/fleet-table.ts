@@ -1,8 +1,4 @@
-import {
-  type Spoke,
-  type WorkloadDeployment,
-  type WorkloadSpokeStatus,
-} from '@mural/kube';
+import { type Spoke, type WorkloadDeployment, type WorkloadSpokeStatus } from '@mural/kube';
 import { formatAge, formatTable, shortDigest } from './table.ts';
 
 /** One workload on one spoke; or a spoke that has none yet. */

@@ -31,13 +31,12 @@ export async function main(args: readonly string[], context: Omit<Context, 'exit
 /** Runs the command line of this process and ends it with the right code. */
 export async function runProcess(): Promise<void> {
   const controller = new AbortController();
-  const stop = (signal: NodeJS.Signals): void => {
-    // A second signal means: now.
-    if (controller.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143);
+  process.on('SIGTERM', () => controller.abort());
+  process.on('SIGINT', () => {
+    // A second Ctrl-C means: now.
+    if (controller.signal.aborted) process.exit(130);
     controller.abort();
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
+  });
   // A reader that has seen enough (`mural status | head`) is no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);

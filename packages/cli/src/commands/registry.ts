@@ -2,7 +2,6 @@ import type { AnonymousAccess } from '@mural/registry';
 import { type Command, Option } from 'commander';
 import { type Context, pathOf, readUserFile } from '../context.ts';
 import { CliError } from '../errors.ts';
-import { startRegistryHome } from '../home/registry-home.ts';
 import { addressOption, isLoopback, portOption } from '../options.ts';
 import { LOG_LEVELS, runUntilStopped } from './run.ts';
 
@@ -50,6 +49,7 @@ async function serve(options: ServeOptions, context: Context): Promise<void> {
   const cert = await read(options.tlsCert);
   const key = await read(options.tlsKey);
   const htpasswd = await read(options.htpasswd);
+  const { startRegistryHome } = await import('../home/registry-home.ts');
   await runUntilStopped(context, options.readyFile, async () => {
     const home = await startRegistryHome({
       dataDir: pathOf(context, options.data),

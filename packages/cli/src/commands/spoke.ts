@@ -4,8 +4,6 @@ import { type Command, Option } from 'commander';
 import { parseAllDocuments, stringify } from 'yaml';
 import { type Context, pathOf, readUserFile } from '../context.ts';
 import { CliError } from '../errors.ts';
-import { bootstrapObjects } from '../home/bootstrap.ts';
-import { startSpokeHome } from '../home/spoke-home.ts';
 import { spokeObject } from '../home/spokes.ts';
 import { connectionOf } from '../kubeconfig.ts';
 import { addressOption, pairsOption, portOption } from '../options.ts';
@@ -57,6 +55,7 @@ async function bootstrap(name: string, options: BootstrapOptions, context: Conte
       hint: `label a spoke that is there with "kubectl label spoke ${name} key=value"`,
     });
   }
+  const { bootstrapObjects } = await import('../home/bootstrap.ts');
   const client = createKubeClient(await connectionOf(context, options.kubeconfig));
   try {
     if (options.create === true) await ensureSpoke(client, name, options.labels);
@@ -82,6 +81,7 @@ async function ensureSpoke(
 
 async function run(options: RunOptions, context: Context): Promise<void> {
   const objects = readManifests(await readUserFile(context, options.bootstrap), options.bootstrap);
+  const { startSpokeHome } = await import('../home/spoke-home.ts');
   await runUntilStopped(context, options.readyFile, async () => {
     const home = await startSpokeHome({
       dataDir: pathOf(context, options.data),

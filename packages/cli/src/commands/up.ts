@@ -2,7 +2,6 @@ import { parseValues, type Values, defaultValues, formatFinding, hasErrors } fro
 import { type Command, Option } from 'commander';
 import { type Context, pathOf, readUserFile } from '../context.ts';
 import { CliError } from '../errors.ts';
-import { startHubHome } from '../home/hub-home.ts';
 import { addressOption, portOption } from '../options.ts';
 import { LOG_LEVELS, runUntilStopped } from './run.ts';
 
@@ -43,6 +42,8 @@ async function up(options: UpOptions, context: Context): Promise<void> {
   const values = options.values === undefined ? defaultValues() : await readValues(context, options.values);
   const registryCa =
     options.registryCa === undefined ? undefined : await readUserFile(context, options.registryCa);
+  // Loaded here, so that the other commands start without it.
+  const { startHubHome } = await import('../home/hub-home.ts');
   await runUntilStopped(context, options.readyFile, async () => {
     const home = await startHubHome({
       dataDir: pathOf(context, options.data),
