@@ -1,1 +1,17 @@
-export {};
+export { spokeBootstrap, type SpokeBootstrapOptions } from './bootstrap.ts';
+export { HubError, type HubErrorCode, RenderError, type RenderErrorCode } from './errors.ts';
+export type { SpokeAccounts } from './fleet/accounts.ts';
+export { HEARTBEAT_LIMIT_MS } from './fleet/heartbeats.ts';
+export { SPOKE_FINALIZER, spokeNames } from './fleet/names.ts';
+export { type Hub, type HubOptions, startHub } from './hub.ts';
+export type { HubRegistry } from './hue/artifact-sources.ts';
+export { workloadTag } from './hue/tag.ts';
+export type { Renderers } from './render/types.ts';
+export {
+  HUB_SECRET,
+  REGISTRY_CA_SECRET,
+  REGISTRY_SECRET,
+  ROOT_NAME,
+  rootTag,
+  type SpokeRegistrySettings,
+} from './settings.ts';

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { errorMessage } from '@mural/core';
 import { RenderError, type RenderErrorCode } from '../errors.ts';
 import { renderWorkload } from './render.ts';
 import type { RenderInput, Rendering } from './types.ts';
@@ -68,7 +69,7 @@ export class RenderThread {
       resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
     });
     worker.on('message', (answer: RenderAnswer) => this.#answer(answer));
-    worker.on('error', (error) => this.#lost(worker, error.message));
+    worker.on('error', (error: unknown) => this.#lost(worker, errorMessage(error)));
     worker.on('exit', () => this.#lost(worker, 'it ended'));
     return worker;
   }

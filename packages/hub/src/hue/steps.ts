@@ -1,0 +1,237 @@
+import { createHash } from 'node:crypto';
+import { canonicalJson } from '@mural/core';
+import {
+  matchesSelector,
+  RECONCILE_REQUEST_ANNOTATION,
+  type ReconcileError,
+  type Step,
+  type WorkloadDeployment,
+} from '@mural/kube';
+import { packArtifact, type PackedArtifact } from '@mural/oci';
+import type { ExpressionVariables } from '../render/expressions.ts';
+import type { Rendering, Renderers } from '../render/types.ts';
+import type { RenderThread } from '../render/thread.ts';
+import type { ArtifactSources } from './artifact-sources.ts';
+import { toReconcileError } from './failure.ts';
+import { type Gathered, renderFleet, type SharedRendering } from './fleet-render.ts';
+import type { SpokeRecord } from './fold.ts';
+import { gather, type HubCaches, noSpokes } from './gather.ts';
+import type { Pusher } from './push.ts';
+import type { ScopeDiscovery } from './scope-discovery.ts';
+import { workloadTag } from './tag.ts';
+
+/** What the steps work with. */
+export interface HueTools {
+  readonly caches: HubCaches;
+  readonly sources: ArtifactSources;
+  readonly scopes: ScopeDiscovery;
+  readonly thread: RenderThread;
+  readonly pusher: Pusher;
+  readonly renderers: Renderers;
+  readonly searchPath: string;
+}
+
+/** What is remembered of the last turn that went through, so that equal input costs nothing. */
+export interface Finished {
+  /** Hash of all input. */
+  readonly input: string;
+  readonly records: readonly SpokeRecord[];
+  readonly objects: number;
+  readonly artifacts: number;
+  /** When to look again although nothing changed, in milliseconds since the epoch. */
+  readonly dueAt: number;
+}
+
+/** An artifact of this turn and the spokes that get it. */
+export interface PackedForSpokes {
+  readonly artifact: PackedArtifact;
+  readonly tag: string;
+  readonly spokes: readonly string[];
+}
+
+/** One reconcile of one deployment, as it goes from step to step. */
+export interface Turn {
+  readonly tools: HueTools;
+  readonly key: string;
+  readonly now: number;
+  readonly finished: Finished | undefined;
+  /** The failure of the last turn that only a change of the input ends. */
+  readonly stalled: { readonly input: string; readonly error: ReconcileError } | undefined;
+  deployment: WorkloadDeployment;
+  gathered: Gathered | undefined;
+  input: string;
+  /** What is to be recorded in the status: what was published before until the push is through. */
+  records: readonly SpokeRecord[];
+  shared: readonly SharedRendering[];
+  packed: readonly PackedForSpokes[];
+  /** References that were sent to the registry in this turn. */
+  readonly pushed: string[];
+  /** Whether rendering is through: it decides which condition a failure belongs to. */
+  rendered: boolean;
+}
+
+const RENDER_DEADLINE_MS = 60_000;
+const PUSHES_AT_A_TIME = 4;
+const RENDER_REASON = 'ArtifactPullFailed';
+const PUSH_REASON = 'PushFailed';
+
+/** Profile, environment and spokes. Ends the turn when all is as it was. */
+const gatherStep: Step<Turn> = {
+  name: 'gather',
+  async run(turn) {
+    turn.input = hash([turn.deployment.metadata.generation]);
+    const gathered = gather(turn.deployment, turn.tools.caches);
+    turn.gathered = gathered;
+    turn.input = inputOf(gathered);
+    if (gathered.spokes.length === 0) {
+      // Nobody is to have it any more: this is a decision of the user, and it is told.
+      turn.records = [];
+      throw noSpokes(gathered.environment, turn.tools.caches.spokes.list().length);
+    }
+    if (turn.stalled?.input === turn.input) throw turn.stalled.error;
+    const { finished } = turn;
+    if (finished === undefined || finished.input !== turn.input || turn.now >= finished.dueAt) return 'done';
+    turn.records = finished.records;
+    turn.rendered = true;
+    return 'stop';
+  },
+};
+
+/** Manifests, once for all spokes that cannot differ. */
+const renderStep: Step<Turn> = {
+  name: 'render',
+  async run(turn, signal) {
+    const { gathered } = turn;
+    if (gathered === undefined) return 'stop';
+    const resolved = new Map<string, string>();
+    try {
+      turn.shared = await renderFleet(gathered, matchesSelector, async (variables) =>
+        renderOne(turn, gathered, variables, resolved, signal),
+      );
+    } catch (error) {
+      throw toReconcileError(error, RENDER_REASON);
+    }
+    turn.rendered = true;
+    return 'done';
+  },
+};
+
+async function renderOne(
+  turn: Turn,
+  gathered: Gathered,
+  variables: ExpressionVariables,
+  resolved: Map<string, string>,
+  signal: AbortSignal,
+): Promise<Rendering> {
+  const { scopes, searchPath, sources, thread } = turn.tools;
+  const input = {
+    profile: gathered.profile.spec,
+    variables,
+    artifacts: await sources.load(gathered.profile, variables, resolved, signal),
+    renderers: turn.tools.renderers,
+    searchPath,
+    deadlineMs: RENDER_DEADLINE_MS,
+  };
+  const rendering = await thread.render({ ...input, scopes: scopes.known });
+  if (!(await scopes.learn(rendering.unknownKinds))) return rendering;
+  return await thread.render({ ...input, scopes: scopes.known });
+}
+
+/** One artifact for each rendering that differs. */
+const packStep: Step<Turn> = {
+  name: 'pack',
+  async run(turn) {
+    const { namespace = '', name = '' } = turn.deployment.metadata;
+    const byDigest = new Map<string, PackedForSpokes>();
+    for (const { rendering, spokes } of turn.shared) {
+      const artifact = await packArtifact({ files: rendering.files });
+      const same = byDigest.get(artifact.digest);
+      byDigest.set(artifact.digest, {
+        artifact,
+        tag: workloadTag(namespace, name, artifact.contentDigest),
+        spokes: [...(same?.spokes ?? []), ...spokes],
+      });
+    }
+    turn.packed = [...byDigest.values()];
+    return 'done';
+  },
+};
+
+/** Blobs, manifest and tag of what the registry does not have. Records who gets what. */
+const pushStep: Step<Turn> = {
+  name: 'push',
+  async run(turn, signal) {
+    const recorded = new Set(turn.finished?.records.map(({ tag, digest }) => `${tag}@${digest}`));
+    const recheck = turn.finished !== undefined && turn.now >= turn.finished.dueAt;
+    const missing = turn.packed.filter(
+      ({ artifact, tag }) => recheck || !recorded.has(`${tag}@${artifact.digest}`),
+    );
+    try {
+      await inTurns(missing, PUSHES_AT_A_TIME, async ({ artifact, tag }) => {
+        const sent = await turn.tools.pusher.push(artifact, tag, signal);
+        if (sent) turn.pushed.push(turn.tools.pusher.reference(tag, artifact.digest));
+      });
+    } catch (error) {
+      throw toReconcileError(error, PUSH_REASON);
+    }
+    turn.records = turn.packed
+      .flatMap(({ artifact, tag, spokes }) => spokes.map((name) => ({ name, tag, digest: artifact.digest })))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+    return 'done';
+  },
+};
+
+/** The way of a deployment to the registry. Roots follow from what is recorded afterwards. */
+export const HUE_STEPS: readonly Step<Turn>[] = [gatherStep, renderStep, packStep, pushStep];
+
+/** Runs `work` on all items, a few at a time; the first failure is thrown when what runs has ended. */
+async function inTurns<T>(
+  items: readonly T[],
+  width: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const queue = [...items];
+  const worker = async (): Promise<void> => {
+    for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
+      try {
+        await work(item);
+      } catch (error) {
+        queue.length = 0;
+        throw error;
+      }
+    }
+  };
+  const results = await Promise.allSettled(Array.from({ length: width }, worker));
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+}
+
+/** A hash of all that a rendering may depend on. */
+function inputOf(gathered: Gathered): string {
+  const { deployment, profile, environment, spokes } = gathered;
+  return hash([
+    specHash(deployment.spec),
+    deployment.metadata.labels ?? {},
+    deployment.metadata.annotations?.[RECONCILE_REQUEST_ANNOTATION] ?? '',
+    specHash(profile.spec),
+    environment.metadata.name ?? '',
+    specHash(environment.spec),
+    environment.metadata.labels ?? {},
+    spokes.map(({ metadata }) => [metadata.name, metadata.labels ?? {}]),
+  ]);
+}
+
+const specHashes = new WeakMap<object, string>();
+
+/** A profile may hold megabytes; its object in the cache is the same until it changes. */
+function specHash(spec: object): string {
+  const known = specHashes.get(spec);
+  if (known !== undefined) return known;
+  const computed = hash(spec);
+  specHashes.set(spec, computed);
+  return computed;
+}
+
+function hash(value: unknown): string {
+  return createHash('sha256').update(canonicalJson(value)).digest('base64');
+}
