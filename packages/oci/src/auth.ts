@@ -129,12 +129,29 @@ export class Authenticator {
     const key = scopeText(scope);
     const cached = this.#tokens.get(key);
     if (cached !== undefined && cached.expires > this.#clock.now()) return cached;
-    const token = await this.#exchanges.run(key, () =>
-      this.#exchange(mode, wantedScope(scope, asked), signal),
+    const token = await this.#exchangeOnce(
+      key,
+      () => this.#exchange(mode, wantedScope(scope, asked), signal),
+      signal,
     );
     if (this.#tokens.size >= MAX_TOKENS) this.#tokens.clear();
     this.#tokens.set(key, token);
     return token;
+  }
+
+  /** Shares a running exchange, but not the end of somebody else's deadline. */
+  async #exchangeOnce(key: string, exchange: () => Promise<Token>, signal: AbortSignal): Promise<Token> {
+    let own = false;
+    try {
+      return await this.#exchanges.run(key, async () => {
+        own = true;
+        return await exchange();
+      });
+    } catch (error) {
+      const ended = !(error instanceof OciError) || error.code === 'TimedOut';
+      if (own || signal.aborted || !ended) throw error;
+      return await exchange();
+    }
   }
 
   async #exchange(mode: Bearer, scope: string, signal: AbortSignal): Promise<Token> {

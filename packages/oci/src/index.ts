@@ -54,4 +54,6 @@ export {
 } from './reference.ts';
 export type { ArchiveLimits, UnpackedFile } from './tar-read.ts';
 export type { PackFile } from './tar-write.ts';
-export { unpackLayer } from './unpack.ts';
+export { extractLayer, unpackLayer } from './unpack.ts';
+export { type CopyEnd, copyArtifact, type CopyOptions, type CopyResult } from './copy.ts';
+export { packDirectory, type PackDirectoryOptions } from './pack-directory.ts';
