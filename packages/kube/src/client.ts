@@ -80,7 +80,10 @@ export interface KubeClient {
   /** Server-side apply. The answer tells what is stored now. */
   apply<T extends KubeObject>(resource: Resource, object: T, options: ApplyOptions): Promise<T>;
   delete(resource: Resource, ref: ObjectRef, options?: DeleteOptions): Promise<void>;
-  /** Ends without error when the server ends the watch; throws `KubeError` `Expired` when it must list anew. */
+  /**
+   * Ends without error when the server ends the watch; throws `KubeError` `Expired` when the caller must
+   * list anew, and the signal's reason when that aborts.
+   */
   watch<T extends KubeObject>(resource: Resource, options: WatchOptions): AsyncIterable<WatchEvent<T>>;
   /** The resource that serves a kind, by discovery; `undefined` when the API does not serve it. */
   resourceFor(apiVersion: string, kind: string): Promise<Resource | undefined>;

@@ -48,3 +48,12 @@ export {
   parseSelector,
   type Requirement,
 } from './selectors.ts';
+export { needsNodes, type ObjectStatus, objectStatus } from './kstatus.ts';
+export { installCrds } from './crds/install.ts';
+export { type LeaseOptions, runWithLease } from './runtime/lease.ts';
+export {
+  type KubeConfigNames,
+  kubeConfigText,
+  loadKubeConfig,
+  type LoadKubeConfigOptions,
+} from './config/kubeconfig.ts';

@@ -135,7 +135,7 @@ export class Transport {
           origin: this.#origin,
           path: this.#prefix + path,
           method: 'GET',
-          headers: await this.#headers({ method: 'GET', path }),
+          headers: await orAborted(this.#headers({ method: 'GET', path }), opening.signal),
           signal: anySignal(deadline.signal, opening.signal),
           headersTimeout: 0,
           bodyTimeout: 0,
@@ -180,7 +180,7 @@ export class Transport {
     const facts = { method: call.method, path: withoutQuery(call.path) };
     let answer: Answer;
     try {
-      const headers = await this.#headers(call);
+      const headers = await orAborted(this.#headers(call), signal);
       const response = await this.#calls.request({
         origin: this.#origin,
         path: this.#prefix + call.path,
@@ -320,4 +320,17 @@ function anySignal(...signals: AbortSignal[]): AbortSignal {
 
 function withoutQuery(path: string): string {
   return path.split('?', 1)[0] ?? path;
+}
+
+/** Waits for a promise that knows no signal: where the token comes from may hang. */
+async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason as Error);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
 }
