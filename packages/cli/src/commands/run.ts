@@ -18,7 +18,7 @@ export async function runUntilStopped(
   await removeReadyFile(path);
   const service = await start();
   try {
-    await writeReadyFile(path, { ...service.facts } as Record<string, string>);
+    await writeReadyFile(path, { ...service.facts });
     if (!context.signal.aborted) await once(context.signal, 'abort');
   } finally {
     await removeReadyFile(path);

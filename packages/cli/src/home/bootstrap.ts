@@ -1,6 +1,6 @@
 import { type Clock, retry } from '@mural/core';
-import { spokeBootstrap } from '@mural/hub';
-import { isKubeError, type KubeClient, type KubeObject, type Spoke, SPOKES } from '@mural/kube';
+import { HubError, spokeBootstrap } from '@mural/hub';
+import { type KubeClient, type KubeObject, type Spoke, SPOKES } from '@mural/kube';
 import { CliError } from '../errors.ts';
 import { readDirectory } from './directory.ts';
 import { settingsOf } from './registry-choice.ts';
@@ -42,11 +42,11 @@ export async function bootstrapObjects(
         capMs: 2000,
         clock: options.clock,
         ...(options.signal === undefined ? {} : { signal: options.signal }),
-        shouldRetry: (error) => !isKubeError(error, 'Forbidden') && !isKubeError(error, 'Unauthorized'),
+        shouldRetry: isNotIssued,
       },
     );
   } catch (error) {
-    if (options.signal?.aborted === true || !isNotThere(error)) throw error;
+    if (!isNotIssued(error)) throw error;
     throw new CliError('NotReady', `the hub has made no accounts for the spoke ${name}`, {
       hint: 'see what it says: kubectl logs --namespace mural-system deployment/hue',
       cause: error,
@@ -54,6 +54,6 @@ export async function bootstrapObjects(
   }
 }
 
-function isNotThere(error: unknown): boolean {
-  return isKubeError(error, 'NotFound');
+function isNotIssued(error: unknown): boolean {
+  return error instanceof HubError && error.code === 'TokenNotIssued';
 }

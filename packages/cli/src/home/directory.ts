@@ -59,5 +59,6 @@ export async function readDirectory(client: KubeClient): Promise<Directory> {
       hint: 'name the kubeconfig that "mural up" wrote with --kubeconfig',
     });
   }
-  return Stored.parse(JSON.parse(data['directory.json'] ?? '{}'));
+  // JSON holds no `undefined`, which is all that the parsed type has beyond this one.
+  return Stored.parse(JSON.parse(data['directory.json'] ?? '{}')) as Directory;
 }

@@ -167,7 +167,8 @@ function openExternal(options: HomeRegistryOptions, embedded: Embedded | undefin
     repositoryUrl,
     client,
     accounts: {
-      ensure: async (spoke) => credentials.get(spoke),
+      // Without one the hub writes no Secret, and the spoke reads anonymously.
+      ensure: async (spoke) => credentials.get(spoke) as Credential,
       remove: async () => undefined,
     },
     directory: {
