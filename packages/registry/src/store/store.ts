@@ -33,6 +33,7 @@ export class Store {
   readonly #database: Database;
   readonly #pool: HashPool;
   readonly #stop = new AbortController();
+  #expiring: Promise<void> | undefined;
 
   private constructor(
     parts: Pick<Store, 'metadata' | 'blobs' | 'uploads'>,
@@ -63,7 +64,7 @@ export class Store {
       const uploads = new Uploads({ metadata, files, blobs, pool, clock, log, limits: options.uploads });
       await uploads.restore();
       const store = new Store({ metadata, blobs, uploads }, database, pool);
-      void store.#expireUploads(clock, log);
+      store.#expiring = store.#expireUploads(clock, log);
       return store;
     } catch (error) {
       await database.close();
@@ -74,6 +75,7 @@ export class Store {
   /** Ends the threads and folds the log into the database. No request may be running. */
   async close(): Promise<void> {
     this.#stop.abort();
+    await this.#expiring;
     await this.#pool.close();
     await this.#database.close();
   }
