@@ -1,0 +1,105 @@
+import { isRecord } from '@mural/core';
+import type { Stored } from '../objects.ts';
+import { digList, digString } from '../objects.ts';
+import type { InvalidField } from '../status.ts';
+import { labelValue, type NameRule, nameRuleOf, qualifiedName } from './names.ts';
+import type { ApiResource } from './types.ts';
+
+/** All annotations of an object together, in bytes. */
+const ANNOTATIONS_LIMIT = 262_144;
+
+/** What is wrong with the metadata of an object (`validation.ValidateObjectMeta`). */
+export function metadataErrors(object: Stored, resource: ApiResource): InvalidField[] {
+  const { metadata } = object;
+  return [
+    ...nameErrors(metadata.name ?? '', nameRuleOf(resource.storage), 'metadata.name'),
+    ...labelErrors(metadata.labels),
+    ...annotationErrors(metadata.annotations),
+    ...finalizerErrors(metadata.finalizers),
+    ...ownerErrors(object),
+  ];
+}
+
+function nameErrors(name: string, rule: NameRule, field: string): InvalidField[] {
+  if (name === '') return [{ field, type: 'Required', detail: 'name or generateName is required' }];
+  return rule(name).map((detail) => ({ field, type: 'Invalid', detail, badValue: name }));
+}
+
+function labelErrors(labels: unknown): InvalidField[] {
+  const field = 'metadata.labels';
+  if (labels === undefined) return [];
+  return stringEntries(labels).flatMap(([key, value]) => [
+    ...qualifiedName(key).map((detail) => ({ field, type: 'Invalid', detail, badValue: key })),
+    ...labelValue(value).map((detail) => ({ field, type: 'Invalid', detail, badValue: value })),
+  ]);
+}
+
+function annotationErrors(annotations: unknown): InvalidField[] {
+  const field = 'metadata.annotations';
+  if (annotations === undefined) return [];
+  const entries = stringEntries(annotations);
+  const size = entries.reduce((sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value), 0);
+  const keys = entries.flatMap(([key]) =>
+    qualifiedName(key.toLowerCase()).map((detail) => ({ field, type: 'Invalid', detail, badValue: key })),
+  );
+  if (size <= ANNOTATIONS_LIMIT) return keys;
+  return [...keys, { field, type: 'TooLong', detail: `may not be more than ${ANNOTATIONS_LIMIT} bytes` }];
+}
+
+function stringEntries(map: unknown): [string, string][] {
+  if (!isRecord(map)) return [];
+  return Object.entries(map).filter((entry): entry is [string, string] => typeof entry[1] === 'string');
+}
+
+/** Finalizers of the core that have no prefix. */
+const PLAIN_FINALIZERS = new Set(['orphan', 'foregroundDeletion', 'kubernetes']);
+
+function finalizerErrors(finalizers: readonly string[] | undefined): InvalidField[] {
+  const field = 'metadata.finalizers';
+  const errors: InvalidField[] = [];
+  for (const name of finalizers ?? []) {
+    errors.push(...qualifiedName(name).map((detail) => ({ field, type: 'Invalid', detail, badValue: name })));
+    if (!name.includes('/') && !PLAIN_FINALIZERS.has(name)) {
+      const detail = `name is neither a standard finalizer name nor is it fully qualified`;
+      errors.push({ field, type: 'Invalid', detail, badValue: name });
+    }
+  }
+  if (finalizers?.includes('orphan') === true && finalizers.includes('foregroundDeletion')) {
+    const detail = 'finalizer orphan and finalizer foregroundDeletion are mutually exclusive';
+    errors.push({ field, type: 'Invalid', detail, badValue: finalizers });
+  }
+  return errors;
+}
+
+function ownerErrors(object: Stored): InvalidField[] {
+  const errors: InvalidField[] = [];
+  const owners = digList(object, 'metadata', 'ownerReferences');
+  owners.forEach((owner, index) => {
+    for (const key of ['apiVersion', 'kind', 'name', 'uid']) {
+      if (digString(owner, key) !== '') continue;
+      const field = `metadata.ownerReferences[${index}].${key}`;
+      errors.push({ field, type: 'Invalid', detail: `${key} must not be empty`, badValue: '' });
+    }
+  });
+  const controllers = owners.filter((owner) => isRecord(owner) && owner['controller'] === true);
+  if (controllers.length > 1) {
+    errors.push({
+      field: 'metadata.ownerReferences',
+      type: 'Invalid',
+      detail: 'Only one reference can have Controller set to true',
+      badValue: owners,
+    });
+  }
+  return errors;
+}
+
+/** What may not change in metadata while an object is being deleted. */
+export function finalizersAddedWhileDeleting(before: Stored, after: Stored): InvalidField[] {
+  if (before.metadata.deletionTimestamp === undefined) return [];
+  const old = new Set(before.metadata.finalizers);
+  const added = (after.metadata.finalizers ?? []).filter((name) => !old.has(name));
+  if (added.length === 0) return [];
+  const found = `[]string{${added.map((name) => JSON.stringify(name)).join(', ')}}`;
+  const detail = `no new finalizers can be added if the object is being deleted, found new finalizers ${found}`;
+  return [{ field: 'metadata.finalizers', type: 'Forbidden', detail }];
+}
