@@ -141,15 +141,15 @@ export class Authenticator {
 
   /** Shares a running exchange, but not the end of somebody else's deadline. */
   async #exchangeOnce(key: string, exchange: () => Promise<Token>, signal: AbortSignal): Promise<Token> {
-    let own = false;
+    const run = { own: false };
     try {
       return await this.#exchanges.run(key, async () => {
-        own = true;
+        run.own = true;
         return await exchange();
       });
     } catch (error) {
       const ended = !(error instanceof OciError) || error.code === 'TimedOut';
-      if (own || signal.aborted || !ended) throw error;
+      if (run.own || signal.aborted || !ended) throw error;
       return await exchange();
     }
   }
