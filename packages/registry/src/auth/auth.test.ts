@@ -133,7 +133,11 @@ describe('access', () => {
     try {
       await open.pushBlob('mural/x', 'x', who.writer);
       expect((await open.send('GET', '/v2/mural/x/tags/list')).status).toBe(200);
+      expect((await open.send('GET', '/v2/mural/x/tags/list', { as: ':' })).status).toBe(200);
       expect((await open.send('POST', '/v2/mural/x/blobs/uploads/')).status).toBe(401);
+      // Clients learn from the first request whether to send the credentials that they have.
+      expect((await open.send('GET', '/v2/')).status).toBe(401);
+      expect((await open.send('GET', '/v2/', { as: who.writer })).status).toBe(200);
       expect((await open.send('GET', '/v2/mural/x/tags/list', { as: who.wrong })).status).toBe(401);
     } finally {
       await open.stop();

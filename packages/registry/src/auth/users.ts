@@ -46,6 +46,8 @@ const REMEMBER_MS = 5 * 60_000;
 const REMEMBER_REFUSED_MS = 10_000;
 const MAX_REMEMBERED = 20_000;
 const MAX_CREDENTIAL = 4096;
+/** An empty name and password: what skopeo and podman send when they are asked for some and have none. */
+const NO_CREDENTIALS = 'Basic Og==';
 /** Verified in place of the hash of somebody who does not exist, so that both take as long. */
 const DUMMY_HASH = '$2b$10$CwTycUXWue0Thq9StjUM0uJ8Q3Qv1x5pG8m7m2Yz6mZ8mYbq3m5S.';
 
@@ -100,7 +102,7 @@ export class Users {
    * @throws RegistryError `Unauthorized` for credentials that are wrong or cannot be read
    */
   authenticate(header: string | undefined): Caller | Promise<Caller> {
-    if (header === undefined) return this.#anonymous;
+    if (header === undefined || header === NO_CREDENTIALS) return this.#anonymous;
     if (header.length > MAX_CREDENTIAL) throw unauthorized();
     const id = this.#mac(header).toString('base64');
     const known = this.#remembered.get(id);

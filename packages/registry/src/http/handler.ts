@@ -121,13 +121,17 @@ const ACTIONS: Readonly<Record<string, RegistryAction>> = {
   DELETE: 'delete',
 };
 
-/** @throws RegistryError `Unauthorized` for callers without credentials, `Denied` for others */
+/**
+ * The base is open to those who may push without credentials only: some clients, skopeo among them,
+ * send the credentials that they have only if this first request of theirs was refused.
+ *
+ * @throws RegistryError `Unauthorized` for callers without credentials, `Denied` for others */
 function authorise(route: Route, method: string, caller: Caller): void {
   const action = isUpload(route) ? 'push' : (ACTIONS[method] ?? 'push');
   const allowed =
-    route.kind === 'base' || route.kind === 'catalog'
-      ? caller.name !== undefined || caller.allows('pull', 'any')
-      : caller.allows(action, route.repository);
+    'repository' in route
+      ? caller.allows(action, route.repository)
+      : caller.name !== undefined || caller.allows(route.kind === 'base' ? 'push' : 'pull', 'any');
   if (allowed) return;
   if (caller.name === undefined) throw unauthorized();
   throw new RegistryError('Denied', 'These credentials do not allow this.', { facts: { action } });
