@@ -29,6 +29,8 @@ export function addUp(program: Command, context: Context): void {
     .option('--advertise <host>', 'name or address that clients and spokes are told, if it is another')
     .option('--api-port <port>', 'port of the Kubernetes API; 0 for any', portOption, 7443)
     .option('--registry-port <port>', 'port of the OCI registry; 0 for any', portOption, 5000)
+    // Part of the command line of `mural up`; without a console in this process nothing listens there.
+    .addOption(new Option('--console-port <port>').argParser(portOption).hideHelp())
     .option('--values <file>', 'values.yaml of the chart')
     .option('--registry-ca <file>', 'CA (PEM) of a registry other than the embedded one')
     .option('--ready-file <file>', 'written as JSON when everything serves, removed at stop')
