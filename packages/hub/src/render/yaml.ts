@@ -81,6 +81,9 @@ export function checkObject(value: unknown, origin: TextOrigin, where: string): 
     return value['items'].flatMap((item, index) => checkObject(item, origin, `${where} item ${index + 1}`));
   }
   const metadata = value['metadata'];
+  if (isRecord(metadata) && ['number', 'boolean'].includes(typeof metadata['name'])) {
+    throw failed(origin, `${where}: metadata.name is not a text: put it in quotes`);
+  }
   if (!isRecord(metadata) || typeof metadata['name'] !== 'string' || metadata['name'] === '') {
     throw failed(origin, `${where} (${String(value['kind'])}) has no metadata.name`);
   }
