@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { defineConfig } from 'eslint/config';
-import { importX } from 'eslint-plugin-import-x';
 import tseslint from 'typescript-eslint';
 
 /** Who may import whom, as ARCHITECTURE.md draws it. A package that is not listed imports none of ours. */
@@ -36,7 +35,6 @@ const importRules = packages.map((name) => ({
         ],
       },
     ],
-    'import-x/no-extraneous-dependencies': ['error', { packageDir: [`packages/${name}`] }],
   },
 }));
 
@@ -59,7 +57,6 @@ export default defineConfig(
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true } },
-    plugins: { 'import-x': importX },
     linterOptions: { reportUnusedDisableDirectives: 'error' },
     rules: {
       '@typescript-eslint/return-await': ['error', 'error-handling-correctness-only'],
@@ -76,8 +73,7 @@ export default defineConfig(
         { considerDefaultExhaustiveForUnions: true },
       ],
       '@typescript-eslint/require-await': 'off',
-      'import-x/no-default-export': 'error',
-      'import-x/no-cycle': 'off',
+      'no-restricted-syntax': ['error', { selector: 'ExportDefaultDeclaration', message: 'Export by name.' }],
       complexity: ['error', 15],
       'max-depth': ['error', 4],
       'max-lines': ['error', { max: 450, skipBlankLines: true, skipComments: true }],
@@ -94,7 +90,7 @@ export default defineConfig(
       'max-lines-per-function': 'off',
       'max-lines': ['error', { max: 700, skipBlankLines: true, skipComments: true }],
       'no-console': 'off',
-      'import-x/no-default-export': 'off',
+      'no-restricted-syntax': 'off',
       '@typescript-eslint/no-unsafe-assignment': 'off',
       '@typescript-eslint/no-unsafe-member-access': 'off',
       '@typescript-eslint/no-unsafe-argument': 'off',
