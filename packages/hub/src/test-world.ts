@@ -141,6 +141,23 @@ export class World {
     return this.registry.tags(REPOSITORY);
   }
 
+  /** Makes the registry lose every manifest and tag. */
+  async loseArtifacts(): Promise<void> {
+    for (const [tag, digest] of Object.entries(this.tags())) {
+      await this.#client.deleteManifest(REPOSITORY, tag);
+      await this.#client.deleteManifest(REPOSITORY, digest).catch(() => undefined);
+    }
+  }
+
+  /** Does something and waits until hue has looked at the deployment because of it. */
+  async afterTurn(name: string, action: () => Promise<void>): Promise<void> {
+    const turns = () =>
+      this.api.calls.filter(({ verb, key }) => verb === 'get' && key === `default/${name}`).length;
+    const before = turns();
+    await action();
+    await eventually(() => turns() > before);
+  }
+
   /** What was sent to the registry so far, as `METHOD path`. */
   requests(): string[] {
     return this.registry.requests.map(({ method, path }) => `${method} ${path}`);

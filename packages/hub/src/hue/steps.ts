@@ -162,7 +162,8 @@ const pushStep: Step<Turn> = {
   name: 'push',
   async run(turn, signal) {
     const recorded = new Set(turn.finished?.records.map(({ tag, digest }) => `${tag}@${digest}`));
-    const recheck = turn.finished !== undefined && turn.now >= turn.finished.dueAt;
+    const due = turn.finished !== undefined && turn.now >= turn.finished.dueAt;
+    const recheck = due || isRequested(turn.deployment);
     const missing = turn.packed.filter(
       ({ artifact, tag }) => recheck || !recorded.has(`${tag}@${artifact.digest}`),
     );
@@ -180,6 +181,12 @@ const pushStep: Step<Turn> = {
     return 'done';
   },
 };
+
+/** Whether somebody asked for a reconcile that was not made yet. */
+function isRequested({ metadata, status }: WorkloadDeployment): boolean {
+  const requestedAt = metadata.annotations?.[RECONCILE_REQUEST_ANNOTATION];
+  return requestedAt !== undefined && requestedAt !== status?.lastHandledReconcileAt;
+}
 
 /** The way of a deployment to the registry. Roots follow from what is recorded afterwards. */
 export const HUE_STEPS: readonly Step<Turn>[] = [gatherStep, renderStep, packStep, pushStep];
