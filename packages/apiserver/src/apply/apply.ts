@@ -137,11 +137,15 @@ function apply(
   const self = managerOf(request, 'Apply');
   const id = managerId(self);
   const last = owners.get(id);
-  const set = withoutSystemFields(withoutSubtrees(fieldSetOf(applied, schema), ignored));
-  owners.set(id, { ...self, set, time: last?.time });
+  const whole = withoutSubtrees(fieldSetOf(applied, schema), ignored);
+  const set = withoutSystemFields(whole);
 
   let after = mergeObjects(before, applied, schema);
-  if (last !== undefined) after = removeAbandoned(after, last.set, ownedByAnyone(owners), schema);
+  if (last !== undefined) {
+    owners.set(id, { ...self, set: whole, time: last.time });
+    after = removeAbandoned(after, last.set, ownedByAnyone(owners), schema);
+  }
+  owners.set(id, { ...self, set, time: last?.time });
   const comparison = ignoring(compareObjects(before, after, schema), ignored);
   takeOver(owners, id, comparison, force);
   if (isEmptySet(set)) owners.delete(id);

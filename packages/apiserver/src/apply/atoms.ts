@@ -21,7 +21,7 @@ export function atomOf(schema: TypeSchema | undefined, value: unknown): Atom {
   if (schema === undefined) return 'map';
   if (schema.mapType === 'atomic') return 'leaf';
   if (schema.properties !== undefined || schema.additionalProperties !== undefined) return 'map';
-  return schema.preserveUnknownFields === true && schema.builtin !== true ? 'map' : 'leaf';
+  return schema.builtin === true ? 'leaf' : 'map';
 }
 
 /** The schema of a field, or `undefined` where the value has to speak for itself. */

@@ -87,7 +87,7 @@ function compare(before: unknown, after: unknown, schema: TypeSchema | undefined
     return;
   }
   const inner = { changed: childOf(into.changed, key), removed: childOf(into.removed, key) };
-  if (atom === 'map') compareFields((before ?? {}) as Fields, (after ?? {}) as Fields, schema, inner);
+  if (atom === 'map') compareFields(before as Fields | undefined, after as Fields | undefined, schema, inner);
   else compareItems((before ?? []) as readonly unknown[], (after ?? []) as readonly unknown[], schema, inner);
   if (before === undefined) inner.changed.member = true;
   if (after === undefined) inner.removed.member = true;
@@ -123,26 +123,39 @@ function isHollow(value: unknown): boolean {
   return Array.isArray(value) ? value.length === 0 : isEmptyMap(value);
 }
 
-function compareFields(before: Fields, after: Fields, schema: TypeSchema | undefined, into: Builders): void {
-  for (const key of Object.keys(after)) {
-    const child = fieldSchema(schema, key);
-    compareField(before[key], after[key], child, `f:${key}`, into);
-  }
-  for (const key of Object.keys(before)) {
-    if (after[key] !== undefined) continue;
-    compareField(before[key], undefined, fieldSchema(schema, key), `f:${key}`, into);
+const ABSENT: Fields = {};
+
+function compareFields(
+  before: Fields | null | undefined,
+  after: Fields | null | undefined,
+  schema: TypeSchema | undefined,
+  into: Builders,
+): void {
+  const left = before ?? ABSENT;
+  const right = after ?? ABSENT;
+  for (const key of Object.keys(right)) compareField(left, right, key, schema, into);
+  for (const key of Object.keys(left)) {
+    if (right[key] === undefined) compareField(left, right, key, schema, into);
   }
 }
 
+function compareField(left: Fields, right: Fields, key: string, schema: TypeSchema | undefined, into: Builders): void {
+  const child = fieldSchema(schema, key);
+  const before = left[key] ?? (left === ABSENT ? left[key] : alwaysThere(left[key], key, schema));
+  const after = right[key] ?? (right === ABSENT ? right[key] : alwaysThere(right[key], key, schema));
+  if (before !== undefined || after !== undefined) compare(before, after, child, `f:${key}`, into);
+}
+
 /**
- * A structure of a built-in type that the API never leaves out (`status: {}`) counts as there, so
- * that filling it in does not make its writer the owner of the structure itself.
+ * What a field that is not there counts as. The API always writes the structures of its built-in
+ * types (`status: {}`) and their required lists (`containers: null`), so filling one in does not
+ * make its writer the owner of the structure itself.
  */
-function compareField(before: unknown, after: unknown, schema: TypeSchema | undefined, key: string, into: Builders): void {
-  const always = isRecord(schema?.implied) ? schema.implied : undefined;
-  const left = before ?? always ?? before;
-  const right = after ?? always ?? after;
-  if (left !== undefined || right !== undefined) compare(left, right, schema, key, into);
+function alwaysThere(value: unknown, key: string, schema: TypeSchema | undefined): unknown {
+  const child = schema?.properties?.[key];
+  if (child?.builtin !== true) return value;
+  if (isRecord(child.implied)) return child.implied;
+  return child.type === 'array' && schema?.required?.includes(key) === true ? null : value;
 }
 
 function compareItems(

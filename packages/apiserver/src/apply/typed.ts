@@ -1,6 +1,7 @@
 import { isRecord } from '@mural/core';
 import type { TypeSchema } from '../schema/types.ts';
 import { type Fields, itemKey, NO_IDENTITY } from './atoms.ts';
+import { goText } from '../schema/go-text.ts';
 import { pathElement } from './field-set.ts';
 
 /**
@@ -21,7 +22,10 @@ const MAX_ERRORS = 50;
 function check(value: unknown, schema: TypeSchema, path: string, errors: string[]): void {
   if (errors.length >= MAX_ERRORS || value === null || value === undefined) return;
   if (schema.intOrString === true || schema.quantity === true) {
-    if (typeof value === 'object') errors.push(told(path, `expected any scalar, got ${show(value)}`));
+    // Custom resources may say otherwise; their validation tells it better.
+    if (typeof value === 'object' && schema.builtin === true) {
+      errors.push(told(path, `expected any scalar, got ${show(value)}`));
+    }
     return;
   }
   switch (schema.type) {
@@ -102,16 +106,9 @@ function noIdentity(schema: TypeSchema, item: unknown): string {
   return `associative list with keys has an element that omits all key fields [${keys}] (and doesn't have default values for any key fields)`;
 }
 
-/** A value the way Go's `%v` of the API's value type shows it. */
+/** A value as Go's `%v` prints the API's wrapper of it. */
 function show(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(show).join(',')}]`;
-  if (isRecord(value)) {
-    return `{${Object.keys(value)
-      .sort()
-      .map((key) => `${key}:${show(value[key])}`)
-      .join(';')}}`;
-  }
-  return typeof value === 'string' ? `"${value}"` : String(value);
+  return `&{${goText(value)}}`;
 }
 
 function goType(value: unknown): string {
@@ -121,6 +118,10 @@ function goType(value: unknown): string {
 }
 
 function goValue(value: unknown): string {
-  if (typeof value === 'object') return goType(value) + '{…}';
-  return String(value);
+  if (isRecord(value)) {
+    const fields = Object.keys(value).sort();
+    return `map[string]interface {}{${fields.map((key) => `${JSON.stringify(key)}:${goValue(value[key])}`).join(', ')}}`;
+  }
+  if (Array.isArray(value)) return `[]interface {}{${value.map(goValue).join(', ')}}`;
+  return typeof value === 'string' ? JSON.stringify(value) : String(value);
 }

@@ -1,4 +1,5 @@
 import { isRecord, jsonEqual } from '@mural/core';
+import { goText } from '../schema/go-text.ts';
 import { setField, type TypeSchema } from '../schema/types.ts';
 import { PatchError } from './errors.ts';
 
@@ -153,19 +154,9 @@ function obeyDirectives(
 function mergeKeyOf(item: Fields, key: string): unknown {
   const value = item[key];
   if (value === undefined) {
-    throw new PatchError('Invalid', `map: ${showMap(item)} does not contain declared merge key: ${key}`);
+    throw new PatchError('Invalid', `map: ${goText(item)} does not contain declared merge key: ${key}`);
   }
   return value;
-}
-
-/** A value as Go's `%v` prints it. */
-function showMap(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(showMap).join(' ')}]`;
-  if (!isRecord(value)) return value === null ? '<nil>' : String(value as string | number | boolean);
-  return `map[${Object.keys(value)
-    .sort()
-    .map((key) => `${key}:${showMap(value[key])}`)
-    .join(' ')}]`;
 }
 
 /**

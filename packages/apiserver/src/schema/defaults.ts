@@ -4,10 +4,11 @@ import { setField, type TypeSchema } from './types.ts';
 
 /**
  * The custom resource with the defaults of its schema filled in. A `null` counts as absent where
- * the field has a default and is not nullable. Idempotent; shares what did not change.
+ * the field is not nullable. Idempotent; shares what did not change. Objects of built-in kinds are
+ * returned as they are: see `builtinDefaults`.
  */
 export function applyDefaults<T>(object: T, schema: TypeSchema): T {
-  return defaulted(object, schema) as T;
+  return schema.builtin === true ? object : (defaulted(object, schema) as T);
 }
 
 function defaulted(value: unknown, schema: TypeSchema): unknown {
@@ -29,13 +30,19 @@ function defaulted(value: unknown, schema: TypeSchema): unknown {
   for (const key of Object.keys(result)) {
     const child = properties?.[key] ?? additionalProperties;
     const before = result[key];
-    if (child === undefined || typeof before !== 'object' || before === null) continue;
-    const after = defaulted(before, child);
+    if (child === undefined || typeof before !== 'object' || child.builtin === true) continue;
+    const after = before === null ? withoutNull(child) : defaulted(before, child);
     if (after === before) continue;
     if (result === value) result = { ...value };
-    setField(result, key, after);
+    if (after === undefined) Reflect.deleteProperty(result, key);
+    else setField(result, key, after);
   }
   return result;
+}
+
+/** What becomes of a `null`: it stays where it may be and where anything may. */
+function withoutNull(schema: TypeSchema): null | undefined {
+  return schema.nullable === true || (schema.type === undefined && schema.intOrString !== true) ? null : undefined;
 }
 
 const withDefaults = new WeakMap<object, readonly string[]>();

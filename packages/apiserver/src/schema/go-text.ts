@@ -1,0 +1,12 @@
+import { isRecord } from '@mural/core';
+
+/** A JSON value as Go's `%v` prints it, which is how the API shows values in messages. */
+export function goText(value: unknown): string {
+  if (value === null || value === undefined) return '<nil>';
+  if (Array.isArray(value)) return `[${value.map(goText).join(' ')}]`;
+  if (!isRecord(value)) return String(value as string | number | boolean);
+  return `map[${Object.keys(value)
+    .sort()
+    .map((key) => `${key}:${goText(value[key])}`)
+    .join(' ')}]`;
+}
