@@ -1,7 +1,6 @@
 import { isRecord } from '@mural/core';
 import { FakeClock } from '@mural/core/testing';
 import { describe, expect, it } from 'vitest';
-import type { UnstructuredObject } from '../objects.ts';
 import { CUSTOM_RESOURCE_DEFINITIONS } from '../resources.ts';
 import { createFakeKubeApi } from '../testing/fake-api.ts';
 import { customResourceDefinitions } from './definitions.ts';
