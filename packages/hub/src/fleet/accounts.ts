@@ -1,4 +1,4 @@
-import { type Clock, jitter, type Logger, type Random } from '@mural/core';
+import { type Clock, jitter, jsonEqual, type Logger, type Random } from '@mural/core';
 import {
   type Cache,
   type Controller,
@@ -47,7 +47,7 @@ export class FleetAccounts {
     this.#controller = createController<Spoke>({
       name: 'fleet',
       primary: options.spokes,
-      // Heartbeats are changes of the status and change nothing here.
+      changed: concernsAccounts,
       reconcile: async (key, signal) => this.#reconcile(key, signal),
       concurrency: 4,
       backoff: { baseMs: 500, capMs: 60_000 },
@@ -130,4 +130,13 @@ export class FleetAccounts {
       { fieldManager: 'hue', signal },
     );
   }
+}
+
+/** Heartbeats, nudges and labels change nothing here. */
+function concernsAccounts(now: Spoke | undefined, before: Spoke | undefined): boolean {
+  return (
+    now?.metadata.uid !== before?.metadata.uid ||
+    now?.metadata.deletionTimestamp !== before?.metadata.deletionTimestamp ||
+    !jsonEqual(now?.spec, before?.spec)
+  );
 }
