@@ -1,4 +1,5 @@
-import { type DestinationStream, type Logger as PinoLogger, pino } from 'pino';
+import { type DestinationStream, type Logger as PinoLogger, pino, stdSerializers } from 'pino';
+import { MuralError } from './errors.ts';
 
 /** A structured log. Messages are fixed strings; what varies goes into the object before them. */
 export type Logger = PinoLogger;
@@ -22,6 +23,7 @@ export function createLogger(options: LoggerOptions = {}): Logger {
       ...(options.name === undefined ? {} : { name: options.name }),
       base: {},
       timestamp: pino.stdTimeFunctions.isoTime,
+      serializers: { err: serializeError },
       formatters: { level: (label) => ({ level: label }) },
       redact: { paths: SECRETS.flatMap((key) => [key, `*.${key}`]), censor: '***' },
     },
@@ -31,3 +33,15 @@ export function createLogger(options: LoggerOptions = {}): Logger {
 
 /** A log that keeps nothing. */
 export const silentLogger: Logger = pino({ level: 'silent' });
+
+/** An error of ours says all in code, message and facts; of any other the stack is wanted too. */
+function serializeError(error: unknown): unknown {
+  if (!(error instanceof MuralError)) return error instanceof Error ? stdSerializers.err(error) : error;
+  return {
+    code: error.code,
+    message: error.message,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    ...error.facts,
+    ...(error.cause instanceof Error ? { cause: error.cause.message } : {}),
+  };
+}

@@ -1,7 +1,7 @@
 import { isRecord } from '@mural/core';
 import type { Stored } from '../objects.ts';
 import { digList, digString } from '../objects.ts';
-import type { InvalidField } from '../status.ts';
+import type { FieldError } from '../schema/index.ts';
 import { labelValue, type NameRule, nameRuleOf, qualifiedName } from './names.ts';
 import type { ApiResource } from './types.ts';
 
@@ -9,7 +9,7 @@ import type { ApiResource } from './types.ts';
 const ANNOTATIONS_LIMIT = 262_144;
 
 /** What is wrong with the metadata of an object (`validation.ValidateObjectMeta`). */
-export function metadataErrors(object: Stored, resource: ApiResource): InvalidField[] {
+export function metadataErrors(object: Stored, resource: ApiResource): FieldError[] {
   const { metadata } = object;
   return [
     ...nameErrors(metadata.name ?? '', nameRuleOf(resource.storage), 'metadata.name'),
@@ -20,12 +20,12 @@ export function metadataErrors(object: Stored, resource: ApiResource): InvalidFi
   ];
 }
 
-function nameErrors(name: string, rule: NameRule, field: string): InvalidField[] {
+function nameErrors(name: string, rule: NameRule, field: string): FieldError[] {
   if (name === '') return [{ field, type: 'Required', detail: 'name or generateName is required' }];
   return rule(name).map((detail) => ({ field, type: 'Invalid', detail, badValue: name }));
 }
 
-function labelErrors(labels: unknown): InvalidField[] {
+function labelErrors(labels: unknown): FieldError[] {
   const field = 'metadata.labels';
   if (labels === undefined) return [];
   return stringEntries(labels).flatMap(([key, value]) => [
@@ -34,11 +34,14 @@ function labelErrors(labels: unknown): InvalidField[] {
   ]);
 }
 
-function annotationErrors(annotations: unknown): InvalidField[] {
+function annotationErrors(annotations: unknown): FieldError[] {
   const field = 'metadata.annotations';
   if (annotations === undefined) return [];
   const entries = stringEntries(annotations);
-  const size = entries.reduce((sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value), 0);
+  const size = entries.reduce(
+    (sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value),
+    0,
+  );
   const keys = entries.flatMap(([key]) =>
     qualifiedName(key.toLowerCase()).map((detail) => ({ field, type: 'Invalid', detail, badValue: key })),
   );
@@ -51,18 +54,11 @@ function stringEntries(map: unknown): [string, string][] {
   return Object.entries(map).filter((entry): entry is [string, string] => typeof entry[1] === 'string');
 }
 
-/** Finalizers of the core that have no prefix. */
-const PLAIN_FINALIZERS = new Set(['orphan', 'foregroundDeletion', 'kubernetes']);
-
-function finalizerErrors(finalizers: readonly string[] | undefined): InvalidField[] {
+function finalizerErrors(finalizers: readonly string[] | undefined): FieldError[] {
   const field = 'metadata.finalizers';
-  const errors: InvalidField[] = [];
+  const errors: FieldError[] = [];
   for (const name of finalizers ?? []) {
     errors.push(...qualifiedName(name).map((detail) => ({ field, type: 'Invalid', detail, badValue: name })));
-    if (!name.includes('/') && !PLAIN_FINALIZERS.has(name)) {
-      const detail = `name is neither a standard finalizer name nor is it fully qualified`;
-      errors.push({ field, type: 'Invalid', detail, badValue: name });
-    }
   }
   if (finalizers?.includes('orphan') === true && finalizers.includes('foregroundDeletion')) {
     const detail = 'finalizer orphan and finalizer foregroundDeletion are mutually exclusive';
@@ -71,8 +67,8 @@ function finalizerErrors(finalizers: readonly string[] | undefined): InvalidFiel
   return errors;
 }
 
-function ownerErrors(object: Stored): InvalidField[] {
-  const errors: InvalidField[] = [];
+function ownerErrors(object: Stored): FieldError[] {
+  const errors: FieldError[] = [];
   const owners = digList(object, 'metadata', 'ownerReferences');
   owners.forEach((owner, index) => {
     for (const key of ['apiVersion', 'kind', 'name', 'uid']) {
@@ -94,7 +90,7 @@ function ownerErrors(object: Stored): InvalidField[] {
 }
 
 /** What may not change in metadata while an object is being deleted. */
-export function finalizersAddedWhileDeleting(before: Stored, after: Stored): InvalidField[] {
+export function finalizersAddedWhileDeleting(before: Stored, after: Stored): FieldError[] {
   if (before.metadata.deletionTimestamp === undefined) return [];
   const old = new Set(before.metadata.finalizers);
   const added = (after.metadata.finalizers ?? []).filter((name) => !old.has(name));
