@@ -5,6 +5,7 @@ export type CliErrorCode =
   | 'Usage'
   | 'AddressInUse'
   | 'AddressUnavailable'
+  | 'CertificateUntrusted'
   | 'DataDirInUse'
   | 'FileUnreadable'
   | 'FileInvalid'

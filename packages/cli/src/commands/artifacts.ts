@@ -5,6 +5,7 @@ import {
   extractLayer,
   formatReference,
   isValidTag,
+  OciError,
   packArtifact,
   packDirectory,
   type PackedArtifact,
@@ -198,6 +199,12 @@ async function withClient<T>(
   const client = await openRegistryClient(context, registry, options);
   try {
     return await action(client);
+  } catch (error) {
+    if (!(error instanceof OciError) || error.code !== 'CertificateInvalid') throw error;
+    throw new CliError('CertificateUntrusted', error.message, {
+      hint: 'name the CA that signed it with --ca, or check the name that the certificate is for',
+      cause: error,
+    });
   } finally {
     await client.close();
   }

@@ -16,8 +16,9 @@ import { type HomeRegistry, openRegistry } from './registry.ts';
 import { writePrivate } from './secrets.ts';
 import { publishDirectory } from './directory.ts';
 import { ensureSpokes, hubSpokeName } from './spokes.ts';
+import { startRenewal } from './renewal.ts';
 import { Stack } from './stack.ts';
-import { CONTROLLERS, publishControllers } from './workers.ts';
+import { CONTROLLERS, publishControllers, serviceAccountsOf } from './workers.ts';
 import { writeFileAtomic } from '@mural/core';
 
 /** What `mural up` was asked for. */
@@ -111,6 +112,11 @@ async function assemble(parts: Assembly): Promise<HubFacts> {
   const api = await startHomeApi({ ...common, port: options.apiPort, flag: '--api-port', cluster: 'mural' });
   stack.push('api', async () => api.server.close());
   await startControllers(parts, { api, registry, certificates });
+  const stopRenewal = startRenewal({
+    ...{ folder: layout.tls, names, current: certificates.server, clock, log: logs.main },
+    use: (pair) => registry.useCertificate(pair),
+  });
+  stack.push('renewal', stopRenewal);
   logs.main.info({ api: api.url, registry: registry.url }, 'hub serves');
   return {
     api: api.url,
@@ -133,7 +139,11 @@ async function startControllers(
   const { api, registry } = services;
   const admin = clientOf(api, stack, 'mural-up');
   await installDefinitions(admin, { clock, log: logs.main });
-  await publishControllers(admin, CONTROLLERS, { version: VERSION, now: clock.now() });
+  await publishControllers(admin, CONTROLLERS, {
+    version: VERSION,
+    now: clock.now(),
+    accounts: serviceAccountsOf(options.values),
+  });
   await publishDirectory(admin, {
     registries: registry.directory,
     registryCa: registry.ca,

@@ -6,7 +6,7 @@ import type { SpokeAccounts } from '@mural/hub';
 import type { Values } from '@mural/values';
 import { Readers } from './accounts.ts';
 import type { RegistryDirectory } from './directory.ts';
-import type { Certificates } from './certificates.ts';
+import type { Certificates, KeyPair } from './certificates.ts';
 import type { Layout } from './layout.ts';
 import type { Logs } from './logs.ts';
 import { hostPort, listening, portOf } from './network.ts';
@@ -30,6 +30,8 @@ export interface HomeRegistry {
   readonly dockerConfig: string;
   /** PEM of the CA that spokes need for it, where the system's do not do. */
   readonly ca?: string;
+  /** Uses another certificate from now on, where the registry is the embedded one. */
+  useCertificate(pair: KeyPair): void;
   close(): Promise<void>;
 }
 
@@ -134,6 +136,7 @@ async function openEmbedded(options: HomeRegistryOptions, embedded: Embedded): P
     },
     dockerConfig: dockerConfig(embedded.host, embedded.admin),
     ca: certificates.ca,
+    useCertificate: (pair) => embedded.running.setTls(pair),
     close: async () => {
       await client.close();
       await embedded.running.close();
@@ -177,6 +180,7 @@ function openExternal(options: HomeRegistryOptions, embedded: Embedded | undefin
     },
     dockerConfig: choice.credential === undefined ? '{"auths":{}}' : dockerConfig(host, choice.credential),
     ...(externalCa === undefined ? {} : { ca: externalCa }),
+    useCertificate: (pair) => embedded?.running.setTls(pair),
     close: async () => {
       await client.close();
       await embedded?.running.close();

@@ -7,6 +7,7 @@ import {
   MURAL_NAMESPACE,
 } from '@mural/kube';
 import { applyBootstrap, startSpoke } from '@mural/spoke';
+import { defaultValues } from '@mural/values';
 import { CliError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { installDefinitions, startHomeApi } from './api.ts';
@@ -17,7 +18,7 @@ import { lockFolder } from './lock.ts';
 import { type Logs, type LogSettings, openLogs } from './logs.ts';
 import { advertisedAddress, certificateNames, probe } from './network.ts';
 import { Stack } from './stack.ts';
-import { publishControllers } from './workers.ts';
+import { publishControllers, serviceAccountsOf } from './workers.ts';
 
 /** What `mural spoke run` was asked for. */
 export interface SpokeHomeOptions {
@@ -87,7 +88,11 @@ async function assemble(parts: Assembly): Promise<SpokeFacts> {
   stack.push('client', async () => client.close());
   await installDefinitions(client, { groups: FLUX_GROUPS, clock, log: logs.main, keep: !cluster.embedded });
   if (cluster.embedded) {
-    await publishControllers(client, ['source-controller'], { version: VERSION, now: clock.now() });
+    await publishControllers(client, ['source-controller'], {
+      version: VERSION,
+      now: clock.now(),
+      accounts: serviceAccountsOf(defaultValues()),
+    });
   }
   await applyBootstrap(client, options.bootstrap);
   const hub = createKubeClient(await loadKubeConfig({ text: secret.kubeconfig }));

@@ -5,14 +5,30 @@ import {
   MURAL_NAMESPACE,
   NAMESPACES,
   PODS,
+  SERVICE_ACCOUNTS,
   type UnstructuredObject,
 } from '@mural/kube';
+import type { Values } from '@mural/values';
 
 /** The controllers that run within this process and whose logs the API serves. */
 export const CONTROLLERS = ['hue', 'source-controller'] as const;
 export type ControllerName = (typeof CONTROLLERS)[number];
 
 const MANAGER = 'mural-up';
+
+/** What values say of a controller's service account. */
+export interface ServiceAccountSettings {
+  readonly create: boolean;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/** The service accounts of the controllers, as values name them. */
+export function serviceAccountsOf(values: Values): Readonly<Record<ControllerName, ServiceAccountSettings>> {
+  return {
+    hue: values.hue.serviceAccount,
+    'source-controller': values.flux2.sourceController.serviceAccount,
+  };
+}
 
 /**
  * Writes a Deployment and a Pod for each controller of this process. Nothing schedules them; they
@@ -21,7 +37,11 @@ const MANAGER = 'mural-up';
 export async function publishControllers(
   client: KubeClient,
   controllers: readonly ControllerName[],
-  facts: { readonly version: string; readonly now: number },
+  facts: {
+    readonly version: string;
+    readonly now: number;
+    readonly accounts: Readonly<Record<ControllerName, ServiceAccountSettings>>;
+  },
 ): Promise<void> {
   await client.apply<UnstructuredObject>(
     NAMESPACES,
@@ -30,6 +50,7 @@ export async function publishControllers(
   );
   for (const name of controllers) {
     const options = { fieldManager: MANAGER, force: true };
+    await ensureAccount(client, name, facts.accounts[name]);
     await client.apply(DEPLOYMENTS, deploymentOf(name, facts.version), options);
     await client.apply(PODS, podOf(name, facts.version), options);
     const deploymentStatus = {
@@ -64,6 +85,26 @@ function podSpec(name: string, version: string): Record<string, unknown> {
   return {
     serviceAccountName: name,
     containers: [{ name, image: `mural:${version}`, imagePullPolicy: 'Never' }],
+  };
+}
+
+/** An account that the values leave to others is made all the same when nobody did: the Pod names it. */
+async function ensureAccount(
+  client: KubeClient,
+  name: ControllerName,
+  settings: ServiceAccountSettings,
+): Promise<void> {
+  const ref = { name, namespace: MURAL_NAMESPACE };
+  if (!settings.create && (await client.find(SERVICE_ACCOUNTS, ref)) !== undefined) return;
+  const account = accountOf(name, settings.create ? settings.annotations : {});
+  await client.apply(SERVICE_ACCOUNTS, account, { fieldManager: MANAGER, force: true });
+}
+
+function accountOf(name: ControllerName, annotations: Readonly<Record<string, string>>): UnstructuredObject {
+  return {
+    apiVersion: 'v1',
+    kind: 'ServiceAccount',
+    metadata: { name, namespace: MURAL_NAMESPACE, labels: labelsOf(name), annotations },
   };
 }
 

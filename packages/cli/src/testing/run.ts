@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { eventually } from '@mural/core/testing';
 import { main } from '../main.ts';
@@ -47,6 +47,8 @@ export interface Spawned {
 
 /** Starts a service and waits for its ready file. */
 export async function spawnService(args: readonly string[], readyFile: string): Promise<Spawned> {
+  // One that was killed leaves its file behind.
+  await rm(readyFile, { force: true });
   const child = spawn(process.execPath, [BIN, ...args, '--ready-file', readyFile], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
