@@ -83,20 +83,31 @@ export class Caller {
   ): Promise<T> {
     const deadline = new Deadline(this.clock, this.timeoutMs + extraMs, what, signal);
     try {
-      return await retry(() => action(deadline.signal), {
+      return await this.attempts(what, deadline.signal, action);
+    } finally {
+      deadline.close();
+    }
+  }
+
+  /** As {@link operation}, within a deadline that the caller keeps: a body that is still to be read needs it. */
+  async attempts<T>(
+    what: string,
+    signal: AbortSignal,
+    action: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await retry(() => action(signal), {
         attempts: ATTEMPTS,
         baseMs: BASE_MS,
         capMs: CAP_MS,
         clock: this.clock,
         random: this.#options.random,
-        signal: deadline.signal,
-        shouldRetry: (error) => this.#worthAnotherTry(error, what, deadline.signal),
+        signal,
+        shouldRetry: (error) => this.#worthAnotherTry(error, what, signal),
       });
     } catch (error) {
-      if (deadline.signal.aborted) throw deadline.signal.reason;
+      if (signal.aborted) throw signal.reason;
       throw error;
-    } finally {
-      deadline.close();
     }
   }
 

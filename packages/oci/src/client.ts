@@ -231,7 +231,9 @@ export class RegistryClient {
     let response: HttpResponse | undefined;
     try {
       const call = this.#blobCall('GET', repository, content.digest, async (opened) => opened);
-      response = await this.#caller.run(call, deadline.signal);
+      response = await this.#caller.attempts(what, deadline.signal, (inner) =>
+        this.#caller.exchange(call, inner),
+      );
       checkLength(response, content);
       yield* verified(response.body as AsyncIterable<Uint8Array>, content, deadline);
     } catch (error) {

@@ -98,7 +98,7 @@ function addEntry(files: Map<string, UnpackedFile>, tree: PathTree, header: Head
       files.set(path, { content, executable: (header.mode & 0o100) !== 0 });
       return;
     case '5': {
-      const directory = path.replace(/\/$/, '');
+      const directory = path.length > 1 ? path.replace(/\/$/, '') : path;
       if (directory !== '.' && header.path !== './') tree.addDirectory(directory);
       return;
     }

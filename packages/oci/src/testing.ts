@@ -5,6 +5,8 @@ import type { Credential } from './credentials.ts';
 import { type Digest, digestOf, isDigest } from './digest.ts';
 import { MEDIA_TYPES } from './manifest.ts';
 
+export { TEST_TLS } from './testing-tls.ts';
+
 /** What goes wrong with a request. */
 export type Fault =
   /** The request is taken and never answered. */
