@@ -6,10 +6,12 @@ import { fitsInteger, hasFormat } from './formats.ts';
 import { compiledPattern } from './pattern.ts';
 import { isQuantity } from './quantity.ts';
 import type { TypeSchema } from './types.ts';
+import { validateBuiltin } from './validate-builtin.ts';
 
 /**
  * What is wrong with an object by its schema: types, required fields, enumerations, formats, bounds,
- * duplicates in lists with identity, and the CEL rules of custom resources. `old` is the stored
+ * duplicates in lists with identity, the CEL rules of custom resources, and for built-in kinds what
+ * {@link validateBuiltin} knows. `old` is the stored
  * object of an update, for transition rules.
  *
  * As the API does, rules are not run when the object does not have the shape that they expect.
@@ -17,6 +19,7 @@ import type { TypeSchema } from './types.ts';
 export function validate(object: unknown, schema: TypeSchema, old?: unknown): FieldError[] {
   const errors: FieldError[] = [];
   check(object, schema, '', errors);
+  if (schema.builtin === true) return withKindChecks(errors, object);
   if (!hasRules(schema)) return errors;
   if (errors.some((error) => BLOCKING.has(error.type))) {
     errors.push(
@@ -29,6 +32,11 @@ export function validate(object: unknown, schema: TypeSchema, old?: unknown): Fi
     return errors;
   }
   return [...errors, ...celErrors(object, schema, old)];
+}
+
+function withKindChecks(errors: FieldError[], object: unknown): FieldError[] {
+  const known = new Set(errors.map((error) => `${error.type} ${error.field}`));
+  return [...errors, ...validateBuiltin(object).filter((error) => !known.has(`${error.type} ${error.field}`))];
 }
 
 const BLOCKING = new Set(['Required', 'TooLong', 'TooMany', 'TypeInvalid', 'NotSupported']);
