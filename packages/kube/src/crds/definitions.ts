@@ -86,11 +86,8 @@ const DEFINITIONS: readonly Definition[] = [
     categories: ['all', 'mural'],
     spec: WorkloadProfileSpec,
     specRequired: true,
-    columns: [
-      column('Components', '.spec.components[*].name'),
-      column('Types', '.spec.components[*].type'),
-      AGE,
-    ],
+    // No more than Age: a column shows but the first match of a path, so no list of components.
+    columns: [AGE],
   },
   {
     resource: ENVIRONMENTS,

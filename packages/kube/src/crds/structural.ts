@@ -46,6 +46,8 @@ function convert(schema: Readonly<Record<string, unknown>>, name: string): Struc
       out['x-kubernetes-list-map-keys'] = ['type'];
     }
   }
+  // What zod would also check by a pattern of 300 characters.
+  if (out['format'] === 'date-time') delete out['pattern'];
   copyBounds(schema, out);
   return out;
 }
