@@ -38,7 +38,7 @@ describe('helm and kustomize', () => {
           name: 'shop',
           type: 'helm',
           properties: {
-            chart: { artifact: { url: `oci://${host}/mural/charts/shop`, tag: '0.1.0' } },
+            artifact: { url: `oci://${host}/mural/charts/shop`, tag: '0.1.0' },
             values: { replicaCount: 2, image: { tag: '${deployment.name}' } },
           },
         },
