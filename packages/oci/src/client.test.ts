@@ -287,8 +287,15 @@ describe('connections', () => {
     expect((await clientOf(registry, { ca: TEST_TLS.ca }).headManifest(REPO, 'v1'))?.size).toBe(EMPTY.length);
   });
 
-  it('refuse a CA that is none', () => {
-    expect(() => new RegistryClient({ registry: 'r.example', ca: 'nonsense' })).not.toThrow(TypeError);
+  it.each(['', 'nonsense', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n'])(
+    'refuse the CA %j at once',
+    (ca) => {
+      const make = (): RegistryClient => new RegistryClient({ registry: 'r.example', ca });
+      expect(make).toThrow(expect.objectContaining({ code: 'CertificateInvalid' }) as Error);
+    },
+  );
+
+  it('refuse what is not a registry', () => {
     expect(() => new RegistryClient({ registry: 'r.example/x' })).toThrow(/not a registry/);
   });
 });

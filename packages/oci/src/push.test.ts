@@ -112,7 +112,7 @@ describe('pullArtifact', () => {
     const pulled = await pullArtifact(client, REPO, 'v1');
     expect(pulled.digest).toBe(artifact.digest);
     expect(pulled.annotations['org.opencontainers.image.revision']).toBe('r1');
-    expect((await unpackLayer(pulled.layer)).get('a.yaml')?.content.toString()).toBe('a: 1\n');
+    expect((await unpackLayer(pulled.layer)).get('a.yaml')?.content).toEqual(Buffer.from('a: 1\n'));
     const layerSelector = { mediaType: MEDIA_TYPES.fluxContent };
     expect((await pullArtifact(client, REPO, artifact.digest, { layerSelector })).layer).toEqual(
       pulled.layer,

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { createSecureContext, getCACertificates } from 'node:tls';
 import type { Readable } from 'node:stream';
 import { errorMessage, systemCode } from '@mural/core';
@@ -97,12 +98,18 @@ export class Transport {
   }
 }
 
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/** OpenSSL passes over what it cannot read, and the mistake would show only as an untrusted server. */
 function tlsOptions(ca: string | undefined): Record<string, unknown> {
-  if (ca === undefined || ca.trim() === '') return {};
+  if (ca === undefined) return {};
+  const certificates = ca.match(CERTIFICATE) ?? [];
   try {
-    return { secureContext: createSecureContext({ ca: [...getCACertificates('default'), ca] }) };
+    if (certificates.length === 0) throw new Error('it holds no PEM certificate');
+    for (const certificate of certificates) new X509Certificate(certificate);
+    return { secureContext: createSecureContext({ ca: [...getCACertificates('default'), ...certificates] }) };
   } catch (cause) {
-    throw new OciError('CertificateInvalid', `the given CA cannot be read: ${errorMessage(cause)}`, {
+    throw new OciError('CertificateInvalid', `the given CA cannot be used: ${errorMessage(cause)}`, {
       cause,
     });
   }
