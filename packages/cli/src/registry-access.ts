@@ -3,24 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { type Credential, credentialsFromDockerConfig, RegistryClient } from '@mural/oci';
-import type { Command } from 'commander';
+import type { AccessOptions } from './commands/artifacts.ts';
 import { type Context, pathOf, readUserFile } from './context.ts';
 import { CliError } from './errors.ts';
-
-/** The options that every command on artifacts takes. */
-export interface AccessOptions {
-  readonly creds?: string;
-  readonly insecureRegistry?: boolean;
-  readonly ca?: string;
-}
-
-/** Adds the options of {@link AccessOptions} to a command. */
-export function withAccess(command: Command): Command {
-  return command
-    .option('--creds <user:password>', "credentials; those of docker's config.json unless given")
-    .option('--insecure-registry', 'plain HTTP in place of TLS')
-    .option('--ca <file>', 'CA (PEM) to trust beside those of the system');
-}
 
 /**
  * A client for a registry with the credentials that were given, or those that docker would use:

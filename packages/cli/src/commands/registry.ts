@@ -1,11 +1,11 @@
 import type { AnonymousAccess } from '@mural/registry';
 import { type Command, Option } from 'commander';
-import { type Context, pathOf, readUserFile } from '../context.ts';
-import { CliError } from '../errors.ts';
-import { addressOption, isLoopback, portOption } from '../options.ts';
-import { LOG_LEVELS, runUntilStopped } from './run.ts';
+import type { Context } from '../context.ts';
+import { addressOption, portOption } from '../options.ts';
+import { LOG_LEVELS } from './run.ts';
 
-interface ServeOptions {
+/** Options of `mural registry serve`. */
+export interface ServeOptions {
   readonly data: string;
   readonly listen: string;
   readonly port: number;
@@ -39,54 +39,8 @@ export function addRegistry(program: Command, context: Context): void {
     .option('--no-tls', 'plain HTTP, on loopback only')
     .option('--ready-file <file>', 'written as JSON when the registry serves, removed at stop')
     .addOption(new Option('--log-level <level>', 'how much is logged').choices(LOG_LEVELS).default('info'))
-    .action(async (options: ServeOptions) => serve(options, context));
-}
-
-async function serve(options: ServeOptions, context: Context): Promise<void> {
-  checkOptions(options);
-  const read = async (file: string | undefined) =>
-    file === undefined ? undefined : readUserFile(context, file);
-  const cert = await read(options.tlsCert);
-  const key = await read(options.tlsKey);
-  const htpasswd = await read(options.htpasswd);
-  const { startRegistryHome } = await import('../home/registry-home.ts');
-  await runUntilStopped(context, options.readyFile, async () => {
-    const home = await startRegistryHome({
-      dataDir: pathOf(context, options.data),
-      listen: options.listen,
-      port: options.port,
-      htpasswd,
-      anonymous: options.anonymous,
-      tls: !options.tls ? 'none' : cert === undefined || key === undefined ? 'generated' : { cert, key },
-      log: { level: options.logLevel, echo: context.err },
+    .action(async (options: ServeOptions) => {
+      const { serveRegistry } = await import('./registry-action.ts');
+      await serveRegistry(options, context);
     });
-    context.out(`The registry serves at ${home.facts.registry}. Ctrl-C stops it.\n`);
-    if (home.facts.dockerConfig !== undefined) {
-      context.out(`  export DOCKER_CONFIG=${home.facts.dockerConfig.replace(/\/config\.json$/, '')}\n`);
-    }
-    return home;
-  });
-}
-
-function checkOptions(options: ServeOptions): void {
-  const usage = (message: string, hint: string): CliError => new CliError('Usage', message, { hint });
-  if ((options.tlsCert === undefined) !== (options.tlsKey === undefined)) {
-    throw usage('--tls-cert and --tls-key go together', 'give both, or neither for a generated certificate');
-  }
-  if (!options.tls && options.tlsCert !== undefined) {
-    throw usage('--no-tls and --tls-cert contradict each other', 'leave one of them out');
-  }
-  if (isLoopback(options.listen)) return;
-  if (!options.tls) {
-    throw usage(
-      `--no-tls is refused on ${options.listen}: passwords would travel in clear`,
-      'use TLS, or listen on 127.0.0.1',
-    );
-  }
-  if (options.anonymous === 'push') {
-    throw usage(
-      `--anonymous push is refused on ${options.listen}: anybody could write`,
-      'allow pull at most, or listen on 127.0.0.1',
-    );
-  }
 }

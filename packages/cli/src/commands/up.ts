@@ -1,11 +1,10 @@
-import { parseValues, type Values, defaultValues, formatFinding, hasErrors } from '@mural/values';
 import { type Command, Option } from 'commander';
-import { type Context, pathOf, readUserFile } from '../context.ts';
-import { CliError } from '../errors.ts';
+import type { Context } from '../context.ts';
 import { addressOption, portOption } from '../options.ts';
-import { LOG_LEVELS, runUntilStopped } from './run.ts';
+import { LOG_LEVELS } from './run.ts';
 
-interface UpOptions {
+/** Options of `mural up`. */
+export interface UpOptions {
   readonly data: string;
   readonly listen: string;
   readonly advertise?: string;
@@ -37,50 +36,8 @@ export function addUp(program: Command, context: Context): void {
     .option('--helm <path>', 'the helm binary; found on PATH unless given')
     .option('--kustomize <path>', 'the kustomize binary; found on PATH unless given')
     .addOption(new Option('--log-level <level>', 'how much is logged').choices(LOG_LEVELS).default('info'))
-    .action(async (options: UpOptions) => up(options, context));
-}
-
-async function up(options: UpOptions, context: Context): Promise<void> {
-  const values = options.values === undefined ? defaultValues() : await readValues(context, options.values);
-  const registryCa =
-    options.registryCa === undefined ? undefined : await readUserFile(context, options.registryCa);
-  // Loaded here, so that the other commands start without it.
-  const { startHubHome } = await import('../home/hub-home.ts');
-  await runUntilStopped(context, options.readyFile, async () => {
-    const home = await startHubHome({
-      dataDir: pathOf(context, options.data),
-      listen: options.listen,
-      advertise: options.advertise,
-      apiPort: options.apiPort,
-      registryPort: options.registryPort,
-      values,
-      registryCa,
-      renderers: {
-        ...(options.helm === undefined ? {} : { helm: pathOf(context, options.helm) }),
-        ...(options.kustomize === undefined ? {} : { kustomize: pathOf(context, options.kustomize) }),
-      },
-      log: { level: options.logLevel, echo: context.err },
+    .action(async (options: UpOptions) => {
+      const { runUp } = await import('./up-action.ts');
+      await runUp(options, context);
     });
-    const { api, registry, kubeconfig, dockerConfig } = home.facts;
-    const lines = [
-      `The hub serves its API at ${api} and its registry at ${registry}.`,
-      `  export KUBECONFIG=${kubeconfig}`,
-      `  export DOCKER_CONFIG=${dockerConfig.replace(/\/config\.json$/, '')}`,
-      'Ctrl-C stops it.',
-    ];
-    context.out(`${lines.join('\n')}\n`);
-    return home;
-  });
-}
-
-/** Reads a values file; its warnings are told, and an error refuses the start. */
-async function readValues(context: Context, file: string): Promise<Values> {
-  const { values, findings } = parseValues(await readUserFile(context, file), file);
-  for (const finding of findings) context.err(`${formatFinding(finding)}\n`);
-  if (hasErrors(findings)) {
-    throw new CliError('ValuesInvalid', `${file} is not valid; nothing was started`, {
-      hint: `"mural values lint ${file}" checks it again`,
-    });
-  }
-  return values;
 }

@@ -1,4 +1,3 @@
-import { formatFinding, hasErrors, lintValues } from '@mural/values';
 import { type Command, Option } from 'commander';
 import { type Context, readUserFile } from '../context.ts';
 
@@ -14,6 +13,7 @@ export function addValues(program: Command, context: Context): void {
       new Option('--format <format>', 'how findings are printed').choices(['text', 'json']).default('text'),
     )
     .action(async (file: string, options: { readonly format: 'text' | 'json' }) => {
+      const { formatFinding, hasErrors, lintValues } = await import('@mural/values');
       const findings = lintValues(await readUserFile(context, file), file);
       if (options.format === 'json') context.out(`${JSON.stringify(findings, null, 2)}\n`);
       else for (const finding of findings) context.out(`${formatFinding(finding)}\n`);

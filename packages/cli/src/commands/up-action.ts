@@ -1,0 +1,50 @@
+import { defaultValues, formatFinding, hasErrors, parseValues, type Values } from '@mural/values';
+import { type Context, pathOf, readUserFile } from '../context.ts';
+import { CliError } from '../errors.ts';
+import { startHubHome } from '../home/hub-home.ts';
+import { runUntilStopped } from './run.ts';
+import type { UpOptions } from './up.ts';
+
+/** Runs a hub until it is told to stop. */
+export async function runUp(options: UpOptions, context: Context): Promise<void> {
+  const values = options.values === undefined ? defaultValues() : await readValues(context, options.values);
+  const registryCa =
+    options.registryCa === undefined ? undefined : await readUserFile(context, options.registryCa);
+  await runUntilStopped(context, options.readyFile, async () => {
+    const home = await startHubHome({
+      dataDir: pathOf(context, options.data),
+      listen: options.listen,
+      advertise: options.advertise,
+      apiPort: options.apiPort,
+      registryPort: options.registryPort,
+      values,
+      registryCa,
+      renderers: {
+        ...(options.helm === undefined ? {} : { helm: pathOf(context, options.helm) }),
+        ...(options.kustomize === undefined ? {} : { kustomize: pathOf(context, options.kustomize) }),
+      },
+      log: { level: options.logLevel, echo: context.err },
+    });
+    const { api, registry, kubeconfig, dockerConfig } = home.facts;
+    const lines = [
+      `The hub serves its API at ${api} and its registry at ${registry}.`,
+      `  export KUBECONFIG=${kubeconfig}`,
+      `  export DOCKER_CONFIG=${dockerConfig.replace(/\/config\.json$/, '')}`,
+      'Ctrl-C stops it.',
+    ];
+    context.out(`${lines.join('\n')}\n`);
+    return home;
+  });
+}
+
+/** Reads a values file; its warnings are told, and an error refuses the start. */
+async function readValues(context: Context, file: string): Promise<Values> {
+  const { values, findings } = parseValues(await readUserFile(context, file), file);
+  for (const finding of findings) context.err(`${formatFinding(finding)}\n`);
+  if (hasErrors(findings)) {
+    throw new CliError('ValuesInvalid', `${file} is not valid; nothing was started`, {
+      hint: `"mural values lint ${file}" checks it again`,
+    });
+  }
+  return values;
+}
