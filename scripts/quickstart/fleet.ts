@@ -12,14 +12,17 @@ import type { Progress } from './progress.ts';
 
 const POLL_MS = 150;
 
-/** Server-side apply of objects in the order given, as `kubectl apply --server-side` does it. */
+/**
+ * Server-side apply of objects in the order given. Under the name of kubectl, so that a later
+ * `kubectl apply --server-side` of the same file finds its own fields and no conflict.
+ */
 export async function applyAll(client: KubeClient, objects: readonly UnstructuredObject[]): Promise<void> {
   for (const object of objects) {
     const resource = await client.resourceFor(object.apiVersion, object.kind);
     if (resource === undefined) throw new Error(`the hub does not serve ${object.apiVersion} ${object.kind}`);
     const namespace = object.metadata.namespace ?? 'default';
     const placed = resource.namespaced ? { ...object, metadata: { ...object.metadata, namespace } } : object;
-    await client.apply(resource, placed, { fieldManager: 'quickstart', force: true });
+    await client.apply(resource, placed, { fieldManager: 'kubectl', force: true });
   }
 }
 
