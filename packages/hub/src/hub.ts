@@ -56,7 +56,7 @@ export interface Hub {
 
 const RECHECK_MS = 10 * 60_000;
 /** How long reports of spokes are collected: a thousand heartbeats are one write for each workload. */
-const FOLD_MS = 250;
+const FOLD_MS = 150;
 
 /**
  * Starts the hub's controllers: hue, which takes workloads to the registry, and the fleet.

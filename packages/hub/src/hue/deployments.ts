@@ -58,7 +58,9 @@ export class Deployments {
   constructor(options: DeploymentsOptions) {
     const { caches } = options.tools;
     this.#options = options;
-    this.#reports = new Batch(options.clock, options.foldMs, (keys) => this.enqueue(keys));
+    this.#reports = new Batch(options.clock, options.foldMs, (keys) => {
+      for (const key of keys) this.#controller.enqueue(key);
+    });
     this.#controller = createController<WorkloadDeployment>({
       name: 'hue',
       primary: caches.deployments,
@@ -100,8 +102,9 @@ export class Deployments {
     await this.#controller.stop();
   }
 
+  /** Asks for a turn of deployments whose spokes or roots went on. */
   enqueue(keys: Iterable<string>): void {
-    for (const key of keys) this.#controller.enqueue(key);
+    this.#reports.add(keys);
   }
 
   *#keysWhere(concerns: (deployment: WorkloadDeployment) => boolean): Iterable<string> {

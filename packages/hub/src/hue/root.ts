@@ -28,10 +28,26 @@ export function rootEntries(spoke: string, deployments: readonly WorkloadDeploym
     .flatMap((deployment) => {
       // A deployment that is being deleted is withdrawn, whatever its status says.
       if (deployment.metadata.deletionTimestamp !== undefined) return [];
-      const digest = deployment.status?.spokes?.find(({ name }) => name === spoke)?.digest;
+      const digest = recordedDigests(deployment).get(spoke);
       return digest === undefined ? [] : [{ deployment, digest }];
     })
     .sort((a, b) => (objectKey(a.deployment) < objectKey(b.deployment) ? -1 : 1));
+}
+
+const digestsByStatus = new WeakMap<object, ReadonlyMap<string, string>>();
+const NONE: ReadonlyMap<string, string> = new Map();
+
+/** What is recorded as published, by spoke; kept per status, for there may be thousands of spokes. */
+export function recordedDigests(deployment: WorkloadDeployment | undefined): ReadonlyMap<string, string> {
+  const spokes = deployment?.status?.spokes;
+  if (spokes === undefined) return NONE;
+  const known = digestsByStatus.get(spokes);
+  if (known !== undefined) return known;
+  const digests = new Map(
+    spokes.flatMap(({ name, digest }) => (digest === undefined ? [] : [[name, digest] as const])),
+  );
+  digestsByStatus.set(spokes, digests);
+  return digests;
 }
 
 /**

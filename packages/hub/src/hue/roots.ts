@@ -12,10 +12,11 @@ import {
   type WorkloadDeployment,
 } from '@mural/kube';
 import { packArtifact } from '@mural/oci';
+import { Batch } from '../batch.ts';
 import { rootTag, type SpokeRegistrySettings } from '../settings.ts';
 import { failureOf } from './failure.ts';
 import type { Pusher } from './push.ts';
-import { rootEntries, rootFiles } from './root.ts';
+import { recordedDigests, rootEntries, rootFiles } from './root.ts';
 
 /** What was last published to one spoke. */
 interface PublishedRoot {
@@ -42,6 +43,9 @@ export interface RootsOptions {
   readonly log: Logger;
 }
 
+/** How long changes are collected before roots are made: many workloads applied together are one root. */
+const COLLECT_MS = 50;
+
 /**
  * Keeps the root artifact of each spoke equal to what the deployments' statuses record.
  *
@@ -54,15 +58,18 @@ export class Roots {
   readonly #published = new Map<string, PublishedRoot>();
   readonly #failures = new Map<string, string>();
   readonly #controller: Controller;
+  readonly #changes: Batch;
   #unsubscribe: (() => void) | undefined;
 
   constructor(options: RootsOptions) {
     this.#options = options;
+    this.#changes = new Batch(options.clock, COLLECT_MS, (spokes) => {
+      for (const spoke of spokes) this.#controller.enqueue(spoke);
+    });
     this.#controller = createController<Spoke>({
       name: 'roots',
       primary: options.spokes,
-      watches: [],
-      changed: (now, before) => now === undefined || before === undefined || concernsRoot(now, before),
+      changed: (now, before) => now === undefined || before === undefined || this.#isConcerned(now, before),
       reconcile: async (key, signal) => this.#reconcile(key, signal),
       concurrency: 8,
       backoff: { baseMs: 750, capMs: 60_000 },
@@ -75,14 +82,15 @@ export class Roots {
   /** Starts when both caches hold everything, so that no root is made from half of the state. */
   async start(): Promise<void> {
     await Promise.all([this.#options.deployments.synced(), this.#options.spokes.synced()]);
-    this.#unsubscribe = this.#options.deployments.onChange((_key, now, before) => {
-      for (const spoke of concernedSpokes(now, before)) this.#controller.enqueue(spoke);
-    });
+    this.#unsubscribe = this.#options.deployments.onChange((_key, now, before) =>
+      this.#changes.add(concernedSpokes(now, before)),
+    );
     this.#controller.start();
   }
 
   async stop(): Promise<void> {
     this.#unsubscribe?.();
+    this.#changes.stop();
     await this.#controller.stop();
   }
 
@@ -137,6 +145,19 @@ export class Roots {
     return { requeueAfterMs: jitter(recheckMs, 0.1, random) };
   }
 
+  #isConcerned(now: Spoke, before: Spoke): boolean {
+    const name = now.metadata.name ?? '';
+    const nudged = now.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION];
+    return (
+      !jsonEqual(now.spec, before.spec) ||
+      now.metadata.deletionTimestamp !== before.metadata.deletionTimestamp ||
+      now.metadata.uid !== before.metadata.uid ||
+      // Somebody took the annotation away, or wrote another digest into it.
+      (nudged !== before.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION] &&
+        nudged !== this.#published.get(name)?.digest)
+    );
+  }
+
   /** Tells a connected spoke to look now. Only the annotation is written, whoever owns the rest. */
   async #nudge(spoke: Spoke, digest: string, signal: AbortSignal): Promise<void> {
     if (spoke.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION] === digest) return;
@@ -164,16 +185,6 @@ export class Roots {
   }
 }
 
-function concernsRoot(now: Spoke, before: Spoke): boolean {
-  return (
-    !jsonEqual(now.spec, before.spec) ||
-    now.metadata.deletionTimestamp !== before.metadata.deletionTimestamp ||
-    now.metadata.uid !== before.metadata.uid ||
-    now.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION] !==
-      before.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION]
-  );
-}
-
 /** Deployments that the one root has otherwise than the other. */
 function changedWorkloads(
   before: ReadonlyMap<string, string> | undefined,
@@ -195,10 +206,6 @@ function concernedSpokes(
     (now?.metadata.deletionTimestamp === undefined) !== (before?.metadata.deletionTimestamp === undefined);
   const names = new Set([...digestsNow.keys(), ...digestsBefore.keys()]);
   return new Set([...names].filter((name) => all || digestsNow.get(name) !== digestsBefore.get(name)));
-}
-
-function recordedDigests(deployment: WorkloadDeployment | undefined): Map<string, string | undefined> {
-  return new Map((deployment?.status?.spokes ?? []).map(({ name, digest }) => [name, digest]));
 }
 
 /** The part of a deployment's spec that goes into roots. */

@@ -70,8 +70,8 @@ function emitScalar(value: unknown): string {
 
 /** Text that every YAML version reads as this same text without quotes. */
 const PLAIN = /^[A-Za-z_/][\w./@-]*(?::[\w./@-]+)*$/;
-/** Words that some YAML version reads as something other than text. */
-const RESERVED = /^(?:y|n|yes|no|on|off|true|false|null)$/i;
+/** Words that some YAML version, or some reader, takes for something other than text. */
+const RESERVED = /^(?:y|n|yes|no|on|off|true|false|null|e\d+)$/i;
 // Characters that JSON leaves as they are and YAML does not allow in a quoted scalar.
 const UNPRINTABLE = /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/g;
 

@@ -69,6 +69,26 @@ describe('a component of type manifests', () => {
     expect(objects[2]?.['mode']).toBe(0o644);
   });
 
+  it('reads scalars as go-yaml does', async () => {
+    const data =
+      'a: e0, b: 1e3, c: 1.5, d: 22:22, e: 2020-01-01, f: ., g: 1_000, h: .5, i: 12345678901234567890';
+    const [rendered] = (await renderWorkload(manifests(`${map('x')}data: {${data}}\n`))).files;
+    expect(rendered?.content).toContain(
+      [
+        'data:',
+        '  a: "e0"',
+        '  b: 1000',
+        '  c: 1.5',
+        '  d: "22:22"',
+        '  e: "2020-01-01"',
+        '  f: "."',
+        '  g: 1000',
+        '  h: 0.5',
+        '  i: 12345678901234567890',
+      ].join('\n'),
+    );
+  });
+
   it('takes objects, with expressions in them', async () => {
     const object = {
       apiVersion: 'v1',

@@ -1,6 +1,6 @@
 import { isRecord } from '@mural/core';
 import type { UnstructuredObject } from '@mural/kube';
-import { type Document, LineCounter, parseAllDocuments, type SchemaOptions } from 'yaml';
+import { type Document, LineCounter, parseAllDocuments, type ScalarTag, type Tags } from 'yaml';
 import { RenderError } from '../errors.ts';
 
 /** Where a text comes from, for the messages about it. */
@@ -17,15 +17,27 @@ export interface Located {
   readonly where: string;
 }
 
+/** Floating-point numbers as go-yaml knows them; the library also takes `e0` and `.` for numbers. */
+const FLOAT = /^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)$/;
+const FLOAT_EXPONENT = /^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)[eE][-+]?[0-9]+$/;
+
 // YAML 1.1 as the parsers of kubectl, helm and kustomize have it: octal numbers and merge keys,
 // but neither sexagesimal numbers nor timestamps, which they keep as text.
-const options: SchemaOptions = {
+const options = {
   version: '1.1',
-  customTags: (tags) =>
-    tags.filter(
-      (tag) => typeof tag === 'string' || (tag.format !== 'TIME' && !tag.tag.endsWith(':timestamp')),
-    ),
-} as SchemaOptions & { version: '1.1' };
+  customTags: (tags: Tags): Tags => tags.filter((tag) => !isForeign(tag)).map(strictFloat),
+} as const;
+
+function isForeign(tag: Tags[number]): boolean {
+  return typeof tag !== 'string' && (tag.format === 'TIME' || tag.tag.endsWith(':timestamp'));
+}
+
+function strictFloat(tag: Tags[number]): Tags[number] {
+  if (typeof tag === 'string' || tag.tag !== 'tag:yaml.org,2002:float' || !('test' in tag)) return tag;
+  const source = String(tag.test);
+  if (/nan|inf/i.test(source)) return tag;
+  return { ...tag, test: tag.format === 'EXP' ? FLOAT_EXPONENT : FLOAT } as ScalarTag;
+}
 
 /**
  * Reads the Kubernetes objects of a multi-document YAML text. Empty documents are skipped, lists
