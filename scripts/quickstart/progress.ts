@@ -25,7 +25,8 @@ export class Progress {
   }
 
   #redraw(): void {
-    const width = Math.max(40, process.stdout.columns);
+    // A terminal of unknown width says 0.
+    const width = process.stdout.columns > 0 ? process.stdout.columns : 100;
     const lines = [...this.#topics].map(([topic, text]) =>
       `${this.#clock()}  ${topic.padEnd(10)} ${text}`.slice(0, width - 1),
     );
