@@ -1,27 +1,28 @@
 import type { Readable } from 'node:stream';
 import { type Clock, type Logger, type Random, silentLogger, systemClock } from '@mural/core';
-import { type Call, Caller, resolveLocation } from './caller.ts';
+import {
+  algorithmOf,
+  checkLength,
+  type Content,
+  describe,
+  identify,
+  isMissing,
+  mismatch,
+  nextPage,
+  parseList,
+  sessionOf,
+  taken,
+  unlessMissing,
+  verified,
+} from './answers.ts';
+import { type Call, Caller } from './caller.ts';
 import type { Credential, CredentialProvider } from './credentials.ts';
 import { Deadline } from './deadline.ts';
-import {
-  type Digest,
-  type DigestAlgorithm,
-  digestOf,
-  DigestVerifier,
-  isDigest,
-  parseDigest,
-} from './digest.ts';
+import { type Digest, digestOf, DigestVerifier, isDigest, parseDigest } from './digest.ts';
 import { OciError } from './errors.ts';
 import { type Descriptor, ImageIndex, MAX_MANIFEST_BYTES, MEDIA_TYPES, parseManifest } from './manifest.ts';
 import { isValidRegistry, isValidRepository, isValidTag } from './reference.ts';
-import {
-  contentLength,
-  discard,
-  header,
-  type HttpResponse,
-  readBounded,
-  transportError,
-} from './transport.ts';
+import { discard, header, type HttpResponse, readBounded, transportError } from './transport.ts';
 
 /** How a registry is reached. */
 export interface RegistryClientOptions {
@@ -55,9 +56,6 @@ export interface BlobSource {
   readonly bytes?: Uint8Array;
   readonly open?: () => Readable;
 }
-
-/** The part of a descriptor that addresses content. */
-export type Content = Pick<Descriptor, 'digest' | 'size'>;
 
 const ACCEPT = [
   MEDIA_TYPES.imageManifest,
@@ -127,19 +125,18 @@ export class RegistryClient {
     reference: string,
     signal?: AbortSignal,
   ): Promise<Descriptor | undefined> {
-    const call = this.#manifestCall('HEAD', repository, reference, async (response) => {
+    const head = this.#manifestCall('HEAD', repository, reference, async (response) => {
       await discard(response);
       return describe(response, reference);
     });
-    try {
-      const described = await this.#caller.run({ ...call, expect: [200, 405] }, signal);
+    const get = this.#getManifestCall(repository, reference);
+    const ask = async (inner: AbortSignal): Promise<Descriptor> => {
+      const described = await this.#caller.exchange({ ...head, expect: [200, 405] }, inner);
       if (described !== undefined) return described;
-      const fetched = await this.getManifest(repository, reference, signal);
-      return { mediaType: fetched.mediaType, digest: fetched.digest, size: fetched.bytes.length };
-    } catch (error) {
-      if (isMissing(error)) return undefined;
-      throw error;
-    }
+      const { mediaType, digest, bytes } = await this.#caller.exchange(get, inner);
+      return { mediaType, digest, size: bytes.length };
+    };
+    return await unlessMissing(this.#caller.operation(head.what, signal, ask));
   }
 
   /**
@@ -148,15 +145,7 @@ export class RegistryClient {
    * @throws OciError `ManifestUnknown`, `DigestMismatch`, `TooLarge` and what any call can throw
    */
   async getManifest(repository: string, reference: string, signal?: AbortSignal): Promise<FetchedManifest> {
-    const call = this.#manifestCall('GET', repository, reference, async (response) => {
-      const bytes = await readBounded(
-        response,
-        MAX_MANIFEST_BYTES,
-        `the manifest ${repository}:${reference}`,
-      );
-      return { bytes, ...identify(response, reference, bytes) };
-    });
-    return await this.#caller.run(call, signal);
+    return await this.#caller.run(this.#getManifestCall(repository, reference), signal);
   }
 
   /**
@@ -191,14 +180,9 @@ export class RegistryClient {
     content: Pick<Content, 'digest'>,
     signal?: AbortSignal,
   ): Promise<boolean> {
-    const call = this.#blobCall('HEAD', repository, content.digest, discard);
-    return await this.#caller.run(call, signal).then(
-      () => true,
-      (error: unknown) => {
-        if (isMissing(error)) return false;
-        throw error;
-      },
-    );
+    const call = this.#blobCall('HEAD', repository, content.digest, taken);
+    const found = this.#caller.run(call, signal);
+    return (await unlessMissing(found)) ?? false;
   }
 
   /**
@@ -250,11 +234,12 @@ export class RegistryClient {
    * @returns whether it was sent
    */
   async putBlob(repository: string, blob: BlobSource, signal?: AbortSignal): Promise<boolean> {
-    if (await this.headBlob(repository, blob, signal)) return false;
     const body = (): Uint8Array | Readable => blob.open?.() ?? blob.bytes ?? new Uint8Array();
     const what = `uploading the blob ${blob.digest}`;
     const common = { scope: { repository, actions: 'pull,push' }, subject: 'upload', what } as const;
+    const head = { ...this.#blobCall('HEAD', repository, blob.digest, taken), scope: common.scope };
     const upload = async (inner: AbortSignal): Promise<boolean> => {
+      if ((await unlessMissing(this.#caller.exchange(head, inner))) === true) return false;
       const start = this.#url(repository, 'blobs/uploads/');
       const session = await this.#caller.exchange<URL>(
         {
@@ -373,6 +358,17 @@ export class RegistryClient {
     }
   }
 
+  #getManifestCall(repository: string, reference: string): Call<FetchedManifest> {
+    return this.#manifestCall('GET', repository, reference, async (response) => {
+      const bytes = await readBounded(
+        response,
+        MAX_MANIFEST_BYTES,
+        `the manifest ${repository}:${reference}`,
+      );
+      return { bytes, ...identify(response, reference, bytes) };
+    });
+  }
+
   #manifestCall<T>(
     method: 'GET' | 'HEAD' | 'PUT' | 'DELETE',
     repository: string,
@@ -423,102 +419,6 @@ export class RegistryClient {
     }
     return new URL(`/v2/${repository}/${rest}`, this.#caller.origin);
   }
-}
-
-/** Holds back one piece, so that a reader of the whole never takes the end of something that is wrong. */
-async function* verified(
-  pieces: AsyncIterable<Uint8Array>,
-  content: Content,
-  deadline: Deadline,
-): AsyncGenerator<Uint8Array> {
-  const verifier = new DigestVerifier(content.digest, content.size);
-  let held: Uint8Array | undefined;
-  for await (const piece of pieces) {
-    verifier.update(piece);
-    deadline.restart();
-    if (held !== undefined) yield held;
-    held = piece;
-    deadline.restart();
-  }
-  verifier.finish();
-  if (held !== undefined) yield held;
-}
-
-async function sessionOf(response: HttpResponse): Promise<URL> {
-  await discard(response);
-  const location = header(response, 'location');
-  if (location === undefined)
-    throw new OciError('ServerError', `${response.url.host} gave no place to upload to`);
-  return resolveLocation(location, response.url, 'an upload');
-}
-
-/** The descriptor that headers alone give, or `undefined` when they do not suffice. */
-function describe(response: HttpResponse, reference: string): Descriptor | undefined {
-  if (response.status !== 200) return undefined;
-  const mediaType = header(response, 'content-type')?.split(';', 1)[0]?.trim();
-  const size = contentLength(response);
-  const told = header(response, 'docker-content-digest');
-  if (mediaType === undefined || mediaType === '' || size === undefined) return undefined;
-  if (told !== undefined && !isDigest(told)) return undefined;
-  if (isDigest(reference)) {
-    if (told !== undefined && told !== reference) throw mismatch(reference, told);
-    return { mediaType, digest: reference, size };
-  }
-  return told === undefined ? undefined : { mediaType, digest: told, size };
-}
-
-function identify(
-  response: HttpResponse,
-  reference: string,
-  bytes: Uint8Array,
-): { readonly mediaType: string; readonly digest: Digest } {
-  const told = header(response, 'docker-content-digest');
-  const expected = isDigest(reference) ? reference : told !== undefined && isDigest(told) ? told : undefined;
-  const digest = digestOf(bytes, expected === undefined ? 'sha256' : algorithmOf(expected));
-  if (expected !== undefined && expected !== digest) throw mismatch(expected, digest);
-  const { mediaType } = parseManifest(bytes, header(response, 'content-type'));
-  return { mediaType, digest };
-}
-
-function checkLength(response: HttpResponse, content: Content): void {
-  const length = contentLength(response);
-  if (length !== undefined && length !== content.size) {
-    throw new OciError('DigestMismatch', `${content.digest} has ${length} bytes instead of ${content.size}`, {
-      facts: { expected: content.size, received: length },
-    });
-  }
-}
-
-function nextPage(link: string | undefined, current: URL): URL | undefined {
-  const target = /<([^>]*)>\s*;[^,]*rel="?next"?/.exec(link ?? '')?.[1];
-  if (target === undefined) return undefined;
-  const url = resolveLocation(target, current, 'a list');
-  if (url.origin !== current.origin) {
-    throw new OciError('RequestRefused', `${current.host} continues a list on another host`);
-  }
-  return url;
-}
-
-function parseList(body: Buffer, what: string): unknown {
-  try {
-    return JSON.parse(body.toString('utf8'));
-  } catch (cause) {
-    throw new OciError('ServerError', `the answer to ${what} is not JSON`, { cause });
-  }
-}
-
-function algorithmOf(reference: string): DigestAlgorithm {
-  return isDigest(reference) ? parseDigest(reference).algorithm : 'sha256';
-}
-
-function mismatch(expected: string, received: string): OciError {
-  return new OciError('DigestMismatch', `expected ${expected}, the registry has ${received}`, {
-    facts: { expected, received },
-  });
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof OciError && ['ManifestUnknown', 'BlobUnknown', 'NameUnknown'].includes(error.code);
 }
 
 function extraTime(size: number): number {

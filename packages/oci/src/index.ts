@@ -1,5 +1,5 @@
+export type { Content } from './answers.ts';
 export {
-  type Content,
   type BlobSource,
   type FetchedManifest,
   RegistryClient,
