@@ -113,8 +113,9 @@ class BuiltinNode implements TypeSchema {
   }
 
   get description(): string | undefined {
-    const own = this.#field === '' ? undefined : describe(this.#owner, this.#field);
-    return own ?? (this.name === undefined ? undefined : describe(this.name, ''));
+    // Only what is said of the field itself: what its type says stands with the type.
+    if (this.#field !== '') return describe(this.#owner, this.#field);
+    return this.name === this.#owner ? describe(this.name, '') : undefined;
   }
 }
 

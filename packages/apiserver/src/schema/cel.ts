@@ -1,4 +1,4 @@
-import { isRecord } from '@mural/core';
+import { errorMessage, isRecord } from '@mural/core';
 import { Environment, Optional, type ParseResult } from '@marcbachmann/cel-js';
 import { registerLibraries } from './cel-libraries.ts';
 import { isDateTime } from './formats.ts';
@@ -15,12 +15,13 @@ export interface RuleInput {
 
 const environment = registerLibraries(
   new Environment({
-    unlistedVariablesAreDyn: true,
     enableOptionalTypes: true,
     homogeneousAggregateLiterals: false,
     // A rule over a long list makes no long expression; what is longer than this is a mistake.
     limits: { maxAstNodes: 20_000, maxDepth: 200, maxListElements: 5000, maxMapEntries: 5000, maxCallArguments: 64 },
-  }),
+  })
+    .registerVariable('self', 'dyn')
+    .registerVariable('oldSelf', 'dyn'),
 );
 
 const parsed = new Map<string, ParseResult>();
@@ -55,14 +56,23 @@ export function evaluateText(expression: string, input: RuleInput): string | und
   }
 }
 
-/** Why an expression cannot be compiled, in one line, or `undefined` when it can. */
-export function compileProblem(expression: string): string | undefined {
+/**
+ * Why an expression cannot be a rule (`bool`) or a message (`string`), in one line; `undefined` when
+ * it can. Functions that are not known here come up when the rule runs: another server may know them.
+ */
+export function compileProblem(expression: string, wanted: 'bool' | 'string'): string | undefined {
   try {
-    parse(expression);
-    return undefined;
+    const { valid, type, error } = parse(expression).check();
+    if (!valid) return error?.message.startsWith('Unknown variable') === true ? firstLine(error.message) : undefined;
+    if (type === wanted || type === undefined || /^dyn|^[A-Z]$/.test(type)) return undefined;
+    return `must evaluate to a ${wanted}`;
   } catch (error) {
-    return error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
+    return firstLine(errorMessage(error));
   }
+}
+
+function firstLine(text: string): string {
+  return text.split('\n')[0] ?? '';
 }
 
 function context(input: RuleInput): Record<string, unknown> {

@@ -1,8 +1,9 @@
 import { isRecord } from '@mural/core';
-import { objectMetaSchema } from './builtin.ts';
+import { builtinType, objectMetaSchema } from './builtin.ts';
 import { bareRecord, type SchemaType, type TypeSchema, type ValidationRule } from './types.ts';
 
-const STRING: TypeSchema = { type: 'string' };
+/** A kind whose `apiVersion` and `kind` are as those of any other. */
+const ANY_KIND = 'io.k8s.api.core.v1.ConfigMap';
 const ANY: TypeSchema = { preserveUnknownFields: true };
 
 /**
@@ -21,35 +22,70 @@ const MAX_DEPTH = 128;
 
 function compile(source: unknown, depth: number): TypeSchema {
   if (!isRecord(source) || depth > MAX_DEPTH) return ANY;
-  const embedded = source['x-kubernetes-embedded-resource'] === true;
-  const properties = record(source['properties'], depth);
-  const schema: Record<string, unknown> = {
-    type: source['x-kubernetes-int-or-string'] === true ? undefined : typeOf(source['type']),
-    properties: embedded ? withTypeMeta(properties, false) : properties,
-    items: isRecord(source['items']) ? compile(source['items'], depth + 1) : undefined,
-    additionalProperties: additional(source['additionalProperties'], depth),
-    listType: source['x-kubernetes-list-type'],
-    listMapKeys: source['x-kubernetes-list-map-keys'],
-    mapType: source['x-kubernetes-map-type'],
-    preserveUnknownFields: source['x-kubernetes-preserve-unknown-fields'] === true ? true : undefined,
-    intOrString: source['x-kubernetes-int-or-string'] === true ? true : undefined,
-    embeddedResource: embedded ? true : undefined,
-    validations: rules(source['x-kubernetes-validations']),
-    not: isRecord(source['not']) ? compile(source['not'], depth + 1) : undefined,
-  };
-  for (const key of PLAIN) schema[key] = source[key];
-  for (const key of ['allOf', 'anyOf', 'oneOf'] as const) {
-    const branches = source[key];
-    if (Array.isArray(branches)) schema[key] = branches.map((branch) => compile(branch, depth + 1));
+  // Only what the source says is set, so that the many small nodes of a large definition stay small.
+  const schema: Record<string, unknown> = {};
+  for (const key of Object.keys(source)) {
+    const value = source[key];
+    if (PLAIN.has(key)) schema[key] = value;
+    else structural(schema, key, value, depth);
   }
-  for (const key of Object.keys(schema)) {
-    // Deleting here is cheaper for every later reader than carrying thirty undefined keys.
-    if (schema[key] === undefined) Reflect.deleteProperty(schema, key);
+  if (schema['intOrString'] === true) schema['type'] = undefined;
+  if (schema['embeddedResource'] === true) {
+    schema['properties'] = withTypeMeta((schema as TypeSchema).properties, false);
   }
   return schema;
 }
 
-const PLAIN = [
+function structural(schema: Record<string, unknown>, key: string, value: unknown, depth: number): void {
+  switch (key) {
+    case 'type':
+      schema['type'] = typeOf(value);
+      return;
+    case 'properties':
+      if (isRecord(value)) schema['properties'] = record(value, depth);
+      return;
+    case 'items':
+    case 'not':
+      if (isRecord(value)) schema[key] = compile(value, depth + 1);
+      return;
+    case 'additionalProperties':
+      if (value === true) schema[key] = ANY;
+      else if (isRecord(value)) schema[key] = compile(value, depth + 1);
+      return;
+    case 'allOf':
+    case 'anyOf':
+    case 'oneOf':
+      if (Array.isArray(value)) schema[key] = value.map((branch) => compile(branch, depth + 1));
+      return;
+    default:
+      extension(schema, key, value);
+  }
+}
+
+function extension(schema: Record<string, unknown>, key: string, value: unknown): void {
+  const flag = FLAGS[key];
+  if (flag !== undefined) {
+    if (value === true) schema[flag] = true;
+    return;
+  }
+  const name = EXTENSIONS[key];
+  if (name !== undefined) schema[name] = value;
+  else if (key === 'x-kubernetes-validations' && Array.isArray(value)) schema['validations'] = rules(value);
+}
+
+const FLAGS: Readonly<Record<string, string | undefined>> = {
+  'x-kubernetes-preserve-unknown-fields': 'preserveUnknownFields',
+  'x-kubernetes-embedded-resource': 'embeddedResource',
+  'x-kubernetes-int-or-string': 'intOrString',
+};
+
+const EXTENSIONS: Readonly<Record<string, string | undefined>> = {
+  'x-kubernetes-list-type': 'listType',
+  'x-kubernetes-list-map-keys': 'listMapKeys',
+  'x-kubernetes-map-type': 'mapType',
+};
+
+const PLAIN: ReadonlySet<string> = new Set([
   'description',
   'default',
   'nullable',
@@ -65,22 +101,15 @@ const PLAIN = [
   'pattern',
   'minItems',
   'maxItems',
-  'uniqueItems',
   'minProperties',
   'maxProperties',
   'required',
-] as const;
+]);
 
-function record(source: unknown, depth: number): Record<string, TypeSchema> | undefined {
-  if (!isRecord(source)) return undefined;
+function record(source: Readonly<Record<string, unknown>>, depth: number): Record<string, TypeSchema> {
   const properties = bareRecord<TypeSchema>();
   for (const key of Object.keys(source)) properties[key] = compile(source[key], depth + 1);
   return properties;
-}
-
-function additional(source: unknown, depth: number): TypeSchema | undefined {
-  if (source === true) return ANY;
-  return isRecord(source) ? compile(source, depth + 1) : undefined;
 }
 
 function typeOf(type: unknown): SchemaType | undefined {
@@ -97,8 +126,7 @@ function typeOf(type: unknown): SchemaType | undefined {
   }
 }
 
-function rules(source: unknown): readonly ValidationRule[] | undefined {
-  if (!Array.isArray(source)) return undefined;
+function rules(source: readonly unknown[]): readonly ValidationRule[] {
   return source.filter(
     (rule): rule is ValidationRule => isRecord(rule) && typeof rule['rule'] === 'string',
   );
@@ -110,8 +138,9 @@ function withTypeMeta(
 ): Readonly<Record<string, TypeSchema>> {
   const result = bareRecord(Object.entries(properties ?? {}));
   const metadata = result['metadata'];
-  result['apiVersion'] = STRING;
-  result['kind'] = STRING;
+  for (const key of ['apiVersion', 'kind'] as const) {
+    result[key] = builtinType(ANY_KIND)?.properties?.[key] ?? { type: 'string' };
+  }
   // A definition may restrict metadata.name with a pattern: keep what it says beside the real type.
   result['metadata'] = metadata === undefined ? objectMetaSchema() : merged(metadata, root);
   return result;

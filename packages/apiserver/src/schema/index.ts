@@ -9,3 +9,4 @@ export type { SchemaSource, SchemaType, TypeSchema, ValidationRule, ValueChecks 
 export { prune, unknownFields } from './unknown-fields.ts';
 export { validate } from './validate.ts';
 export { validateBuiltin } from './validate-builtin.ts';
+export { validateCrd } from './validate-crd.ts';
