@@ -31,7 +31,11 @@ function written(object: UnstructuredObject): unknown {
   const { metadata, ...rest } = object;
   return {
     ...rest,
-    metadata: { name: metadata.name, labels: metadata.labels ?? {}, annotations: metadata.annotations ?? {} },
+    metadata: {
+      name: metadata.name,
+      ...(metadata.labels === undefined ? {} : { labels: metadata.labels }),
+      ...(metadata.annotations === undefined ? {} : { annotations: metadata.annotations }),
+    },
   };
 }
 
