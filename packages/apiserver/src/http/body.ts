@@ -17,10 +17,7 @@ export interface Body {
 
 /** @throws ApiError `RequestEntityTooLarge` beyond 3 MiB */
 export async function readBody(message: IncomingMessage): Promise<Body> {
-  const tooLarge = new ApiError(
-    'RequestEntityTooLarge',
-    `Request entity too large: limit is ${BODY_LIMIT}`,
-  );
+  const tooLarge = new ApiError('RequestEntityTooLarge', `Request entity too large: limit is ${BODY_LIMIT}`);
   if (Number(message.headers['content-length'] ?? 0) > BODY_LIMIT) throw tooLarge;
   const chunks: Buffer[] = [];
   let size = 0;
@@ -72,6 +69,14 @@ export function decodeJson(text: string): unknown {
 
 function decodeYaml(text: string): unknown {
   checkDepth(text);
+  // Programs send JSON under the name of YAML, which it is; reading it as such is a hundred times as fast.
+  if (text.startsWith('{')) {
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      // A flow mapping of YAML may begin like this too.
+    }
+  }
   try {
     return parseYaml(text, { maxAliasCount: 100, merge: true }) as unknown;
   } catch (error) {
