@@ -31,7 +31,10 @@ function putRole(
   role: (typeof DEFAULT_ROLES)[number],
   creationTimestamp: string,
 ): void {
-  ensure(transaction, 'clusterroles', creationTimestamp, role.name, { kind: 'ClusterRole', rules: role.rules });
+  ensure(transaction, 'clusterroles', creationTimestamp, role.name, {
+    kind: 'ClusterRole',
+    rules: role.rules,
+  });
   if (role.groups === undefined) return;
   ensure(transaction, 'clusterrolebindings', creationTimestamp, role.name, {
     kind: 'ClusterRoleBinding',

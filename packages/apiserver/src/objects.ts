@@ -25,13 +25,24 @@ export function rememberJson(object: object, text: string): void {
 }
 
 /** The object with other metadata; fields given as `undefined` are removed. */
-export function withMeta(object: Stored, changes: { [K in keyof ObjectMeta]?: ObjectMeta[K] | undefined }): Stored {
-  return { ...object, metadata: compact({ ...object.metadata, ...changes }) as ObjectMeta };
+export function withMeta(
+  object: Stored,
+  changes: { [K in keyof ObjectMeta]?: ObjectMeta[K] | undefined },
+): Stored {
+  return { ...object, metadata: compact({ ...object.metadata, ...changes }) };
 }
 
 /** The record without its `undefined` values. */
 export function compact(record: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined));
+}
+
+/** The record without some keys. */
+export function omit(
+  record: Readonly<Record<string, unknown>>,
+  ...keys: readonly string[]
+): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(record).filter(([key]) => !keys.includes(key)));
 }
 
 /** The value under a path of keys, or `undefined` where the path ends early. */
@@ -43,6 +54,12 @@ export function dig(value: unknown, ...path: readonly (string | number)[]): unkn
     else return undefined;
   }
   return at;
+}
+
+/** The text of a scalar; nothing for a list or an object. */
+export function scalarText(value: unknown): string {
+  if (typeof value === 'string') return value;
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : '';
 }
 
 /** The string under a path, or the empty string. */

@@ -132,7 +132,10 @@ async function listen(server: Server, host: string, port: number): Promise<void>
   try {
     await promise;
   } catch (cause) {
-    throw new MuralError('ListenFailed', `cannot listen on ${host}:${port}`, { cause, facts: { host, port } });
+    throw new MuralError('ListenFailed', `cannot listen on ${host}:${port}`, {
+      cause,
+      facts: { host, port },
+    });
   }
   server.removeListener('error', reject);
 }

@@ -1,5 +1,6 @@
 import { MuralError } from '@mural/core';
 import type { KubeStatus } from '@mural/kube';
+import { type FieldError, fieldErrorBody, formatFieldErrors } from './schema/index.ts';
 
 /** The reasons of a failed `Status` that this server answers (`k8s.io/apimachinery` `StatusReason`). */
 export type StatusReason =
@@ -117,11 +118,7 @@ function detailsOf(resource: ResourceName, name: string): StatusDetails {
 }
 
 export function notFound(resource: ResourceName, name: string): ApiError {
-  return new ApiError(
-    'NotFound',
-    `${qualified(resource)} "${name}" not found`,
-    detailsOf(resource, name),
-  );
+  return new ApiError('NotFound', `${qualified(resource)} "${name}" not found`, detailsOf(resource, name));
 }
 
 /** A path that nothing serves. */
@@ -150,8 +147,14 @@ export function conflict(resource: ResourceName, name: string, why: string): Api
 export const MODIFIED =
   'the object has been modified; please apply your changes to the latest version and try again';
 
-export function forbidden(resource: ResourceName, name: string, why: string, causes?: StatusCause[]): ApiError {
-  const subject = name === '' ? `${qualified(resource)} is forbidden` : `${qualified(resource)} "${name}" is forbidden`;
+export function forbidden(
+  resource: ResourceName,
+  name: string,
+  why: string,
+  causes?: StatusCause[],
+): ApiError {
+  const subject =
+    name === '' ? `${qualified(resource)} is forbidden` : `${qualified(resource)} "${name}" is forbidden`;
   return new ApiError('Forbidden', `${subject}: ${why}`, {
     ...detailsOf(resource, name),
     ...(causes === undefined ? {} : { causes }),
@@ -160,43 +163,6 @@ export function forbidden(resource: ResourceName, name: string, why: string, cau
 
 export function badRequest(message: string): ApiError {
   return new ApiError('BadRequest', message);
-}
-
-/** One reason why an object is not acceptable, as the schema package reports it. */
-export interface InvalidField {
-  readonly field: string;
-  readonly type: string;
-  readonly detail: string;
-  readonly badValue?: unknown;
-}
-
-/** `field.ErrorType.String()`: the words of an error's type. */
-const ERROR_WORDS: Readonly<Record<string, string>> = {
-  NotFound: 'Not found',
-  Required: 'Required value',
-  Duplicate: 'Duplicate value',
-  Invalid: 'Invalid value',
-  NotSupported: 'Unsupported value',
-  Forbidden: 'Forbidden',
-  TooLong: 'Too long',
-  TooMany: 'Too many',
-  InternalError: 'Internal error',
-  TypeInvalid: 'Invalid value',
-};
-const WITHOUT_VALUE = new Set(['Required', 'Forbidden', 'TooLong', 'TooMany', 'InternalError']);
-
-/** `field.Error.ErrorBody()`: type, value and detail in one sentence. */
-function errorBody(error: InvalidField): string {
-  const words = ERROR_WORDS[error.type] ?? error.type;
-  const value =
-    WITHOUT_VALUE.has(error.type) || !('badValue' in error) ? '' : `: ${showValue(error.badValue)}`;
-  return `${words}${value}${error.detail === '' ? '' : `: ${error.detail}`}`;
-}
-
-function showValue(value: unknown): string {
-  if (value === null || value === undefined) return 'null';
-  if (typeof value === 'string') return JSON.stringify(value);
-  return typeof value === 'object' ? JSON.stringify(value) : String(value as number | boolean);
 }
 
 /** The kind with its group, as `Deployment.apps`. */
@@ -208,16 +174,14 @@ function qualifiedKind(resource: { readonly group: string; readonly kind: string
 export function invalid(
   resource: { readonly group: string; readonly kind: string },
   name: string,
-  errors: readonly InvalidField[],
+  errors: readonly FieldError[],
 ): ApiError {
   const causes = errors.map((error) => ({
     reason: `FieldValue${error.type}`,
-    message: errorBody(error),
+    message: fieldErrorBody(error),
     field: error.field,
   }));
-  const lines = errors.map((error) => `${error.field}: ${errorBody(error)}`);
-  const list = lines.length === 1 ? (lines[0] ?? '') : `[${lines.join(', ')}]`;
-  return new ApiError('Invalid', `${qualifiedKind(resource)} "${name}" is invalid: ${list}`, {
+  return new ApiError('Invalid', formatFieldErrors(qualifiedKind(resource), name, errors), {
     ...(name === '' ? {} : { name }),
     ...(resource.group === '' ? {} : { group: resource.group }),
     kind: resource.kind,

@@ -28,7 +28,6 @@ export interface EscalationCheck {
   readonly user: User;
   readonly resource: ApiResource;
   readonly object: Stored;
-  readonly before: Stored | undefined;
   readonly transaction: Transaction;
 }
 
@@ -53,7 +52,9 @@ export class Authorizer {
   /** All rules of a user that hold in a namespace, or, for the empty one, in the whole cluster. */
   rulesFor(user: User, namespace: string): readonly Rule[] {
     const held = this.#heldBy(user);
-    return namespace === '' ? held.everywhere : [...held.everywhere, ...(held.byNamespace.get(namespace) ?? [])];
+    return namespace === ''
+      ? held.everywhere
+      : [...held.everywhere, ...(held.byNamespace.get(namespace) ?? [])];
   }
 
   /**
@@ -70,9 +71,20 @@ export class Authorizer {
     const target = binding ? roleOf(object, check.transaction) : object;
     const name = binding ? digString(object, 'roleRef', 'name') : (object.metadata.name ?? '');
     const plural = binding
-      ? digString(object, 'roleRef', 'kind') === 'ClusterRole' ? 'clusterroles' : 'roles'
+      ? digString(object, 'roleRef', 'kind') === 'ClusterRole'
+        ? 'clusterroles'
+        : 'roles'
       : resource.plural;
-    const wanted = { verb: binding ? 'bind' : 'escalate', isResource: true, group: GROUP, plural, subresource: '', namespace, name, path: '' };
+    const wanted = {
+      verb: binding ? 'bind' : 'escalate',
+      isResource: true,
+      group: GROUP,
+      plural,
+      subresource: '',
+      namespace,
+      name,
+      path: '',
+    };
     if (this.allows(user, wanted)) return;
     const missing = uncovered(this.rulesFor(user, namespace), rulesOf(target));
     if (missing.length === 0 && (target !== undefined || !binding)) return;
@@ -98,7 +110,10 @@ export class Authorizer {
     for (const binding of this.#store.list(ROLE_BINDINGS)) {
       if (!binds(binding, user)) continue;
       const namespace = binding.metadata.namespace ?? '';
-      byNamespace.set(namespace, [...(byNamespace.get(namespace) ?? []), ...rulesOf(roleOf(binding, this.#store))]);
+      byNamespace.set(namespace, [
+        ...(byNamespace.get(namespace) ?? []),
+        ...rulesOf(roleOf(binding, this.#store)),
+      ]);
     }
     const held = { everywhere, byNamespace };
     const oldest = this.#held.keys().next();

@@ -59,7 +59,9 @@ function resourceMatches(resources: readonly string[], { plural, subresource }: 
 }
 
 function urlMatches(pattern: string, path: string): boolean {
-  return pattern === '*' || pattern === path || (pattern.endsWith('*') && path.startsWith(pattern.slice(0, -1)));
+  return (
+    pattern === '*' || pattern === path || (pattern.endsWith('*') && path.startsWith(pattern.slice(0, -1)))
+  );
 }
 
 /** The parts of `wanted` that no rule of `held` covers (`validation.Covers`). */
@@ -107,8 +109,11 @@ function covers(owner: Rule, one: Rule): boolean {
     (one.resourceNames.length > 0 && one.resourceNames.every((name) => owner.resourceNames.includes(name)));
   const resource = one.resources.every((wanted) => {
     const [, subresource = ''] = wanted.split('/');
-    return owner.resources.includes('*') || owner.resources.includes(wanted) ||
-      (subresource !== '' && owner.resources.includes(`*/${subresource}`));
+    return (
+      owner.resources.includes('*') ||
+      owner.resources.includes(wanted) ||
+      (subresource !== '' && owner.resources.includes(`*/${subresource}`))
+    );
   });
   return names && resource && all(owner.apiGroups, one.apiGroups);
 }

@@ -7,7 +7,7 @@ import type { CryptoKey, JWK } from 'jose';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, jwtVerify, SignJWT } from 'jose';
 import type { User } from '../api.ts';
 import type { Stored } from '../objects.ts';
-import { dig, digString } from '../objects.ts';
+import { dig, digString, omit } from '../objects.ts';
 import type { Store } from '../storage/store.ts';
 
 /** The issuer and default audience of bound tokens: that of a cluster. */
@@ -60,7 +60,11 @@ export class TokenAuthority {
   /** A token for an account, bound to its life and to that of `bound`. */
   async issue(
     account: Stored,
-    options: { readonly audiences: readonly string[]; readonly seconds: number; readonly bound?: BoundObject },
+    options: {
+      readonly audiences: readonly string[];
+      readonly seconds: number;
+      readonly bound?: BoundObject;
+    },
   ): Promise<{ readonly token: string; readonly expires: number }> {
     const now = Math.floor(this.#clock.now() / 1000);
     const { namespace = '', name = '', uid = '' } = account.metadata;
@@ -194,8 +198,7 @@ async function loadKeys(directory: string): Promise<Keys> {
     await writeFileAtomic(path, JSON.stringify(await exportJWK(pair.privateKey)), { mode: 0o600 });
   }
   const jwk = JSON.parse(readFileSync(path, 'utf8')) as JWK;
-  const { d, ...open } = jwk;
-  void d;
+  const open = omit({ ...jwk }, 'd') as JWK;
   const kid = await calculateJwkThumbprint(open);
   return {
     privateKey: (await importJWK(jwk, ALGORITHM)) as CryptoKey,

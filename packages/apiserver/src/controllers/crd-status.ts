@@ -30,12 +30,17 @@ export function settleCrd(crd: Stored, transaction: Transaction, api: Api): Stor
       ? [condition('Established', 'True', 'InitialNamesAccepted', 'the initial names have been accepted')]
       : [condition('Established', 'False', 'NotAccepted', 'not all names are accepted')]),
   ].map((one) => keepTime(one, completed, now));
-  const terminating = digList(completed, 'status', 'conditions').filter((one) => dig(one, 'type') === 'Terminating');
+  const terminating = digList(completed, 'status', 'conditions').filter(
+    (one) => dig(one, 'type') === 'Terminating',
+  );
   return {
     ...completed,
     status: {
       conditions: [...conditions, ...terminating],
-      acceptedNames: taken === undefined ? dig(completed, 'spec', 'names') : (dig(completed, 'status', 'acceptedNames') ?? { kind: '', plural: '' }),
+      acceptedNames:
+        taken === undefined
+          ? dig(completed, 'spec', 'names')
+          : (dig(completed, 'status', 'acceptedNames') ?? { kind: '', plural: '' }),
       storedVersions: storedVersions(completed),
     },
   };
@@ -98,7 +103,9 @@ function conflictOf(
   const others = [
     ...transaction
       .list(CRD_STORAGE)
-      .filter((other) => digString(other, 'spec', 'group') === group && other.metadata.name !== crd.metadata.name)
+      .filter(
+        (other) => digString(other, 'spec', 'group') === group && other.metadata.name !== crd.metadata.name,
+      )
       .map((other) => namesOf(dig(other, 'status', 'acceptedNames'))),
     ...api.resources.builtin().filter((resource) => resource.group === group),
   ];
@@ -107,7 +114,11 @@ function conflictOf(
   const checks: readonly [string, string, ReadonlySet<string>][] = [
     ['PluralConflict', own.plural, resources],
     ['SingularConflict', own.singular, resources],
-    ...own.shortNames.map((name): [string, string, ReadonlySet<string>] => ['ShortNamesConflict', name, resources]),
+    ...own.shortNames.map((name): [string, string, ReadonlySet<string>] => [
+      'ShortNamesConflict',
+      name,
+      resources,
+    ]),
     ['KindConflict', own.kind, kinds],
     ['ListKindConflict', own.listKind, kinds],
   ];
@@ -127,6 +138,8 @@ export function startCrdDeletion(crd: Stored, now: number): Stored {
     lastTransitionTime: rfc3339(now),
     ...condition('Terminating', 'True', 'InstanceDeletionPending', message),
   };
-  const conditions = digList(marked, 'status', 'conditions').filter((one) => dig(one, 'type') !== 'Terminating');
+  const conditions = digList(marked, 'status', 'conditions').filter(
+    (one) => dig(one, 'type') !== 'Terminating',
+  );
   return compact(setIn(marked, ['status', 'conditions'], [...conditions, terminating])) as Stored;
 }

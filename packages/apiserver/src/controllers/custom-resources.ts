@@ -53,7 +53,9 @@ async function clean(api: Api, name: string): Promise<void> {
       now: api.clock.now(),
     };
     const objects = resource === undefined ? [] : transaction.list(resource.storage);
-    const left = objects.filter((object) => resource !== undefined && !remove(transaction, resource, object, options).removed);
+    const left = objects.filter(
+      (object) => resource !== undefined && !remove(transaction, resource, object, options).removed,
+    );
     if (left.length > 0) return;
     const finalizers = (crd.metadata.finalizers ?? []).filter((finalizer) => finalizer !== CRD_FINALIZER);
     const next = withMeta(crd, { finalizers: finalizers.length === 0 ? undefined : finalizers });

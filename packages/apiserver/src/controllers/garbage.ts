@@ -57,7 +57,8 @@ class Collector {
     const { ownerReferences = [], finalizers = [], deletionTimestamp } = object.metadata;
     if (previous !== undefined && previous.metadata.ownerReferences !== object.metadata.ownerReferences) {
       this.#forget(resource, previous);
-      for (const owner of previous.metadata.ownerReferences ?? []) this.#addOwner(owner, object.metadata.namespace ?? '');
+      for (const owner of previous.metadata.ownerReferences ?? [])
+        this.#addOwner(owner, object.metadata.namespace ?? '');
     }
     const place = placeOf(resource, object);
     for (const owner of ownerReferences) {
@@ -139,15 +140,21 @@ class Collector {
     const dependents = this.#dependentsOf(transaction, object);
     if (finalizers.includes(ORPHAN)) {
       for (const one of dependents) {
-        const left = (one.object.metadata.ownerReferences ?? []).filter((owner) => owner.uid !== object.metadata.uid);
-        transaction.put(one.resource.storage, withMeta(one.object, { ownerReferences: left.length === 0 ? undefined : left }));
+        const left = (one.object.metadata.ownerReferences ?? []).filter(
+          (owner) => owner.uid !== object.metadata.uid,
+        );
+        transaction.put(
+          one.resource.storage,
+          withMeta(one.object, { ownerReferences: left.length === 0 ? undefined : left }),
+        );
       }
       release(transaction, resource, object, ORPHAN);
       return;
     }
     if (!finalizers.includes(FOREGROUND)) return;
     for (const one of dependents) {
-      if (one.object.metadata.deletionTimestamp === undefined) this.#judge(transaction, one.resource, one.object);
+      if (one.object.metadata.deletionTimestamp === undefined)
+        this.#judge(transaction, one.resource, one.object);
     }
     const blocking = this.#dependentsOf(transaction, object).filter(({ object: dependent }) =>
       (dependent.metadata.ownerReferences ?? []).some(

@@ -19,7 +19,8 @@ export function startNamespaceController(api: Api): { stop(): Promise<void> } {
     for (const change of changes) {
       if (change.resource === 'namespaces') consider(change.removed ? undefined : change.object);
       // The last object with a finalizer may have been what the namespace waited for.
-      else if (change.removed && change.namespace !== '') consider(api.store.get('namespaces', '', change.namespace));
+      else if (change.removed && change.namespace !== '')
+        consider(api.store.get('namespaces', '', change.namespace));
     }
   });
   return {
@@ -83,10 +84,13 @@ function finalize(
     if (JSON.stringify(next) !== JSON.stringify(namespace)) transaction.put('namespaces', next);
     return;
   }
-  const others = digStrings(namespace, 'spec', 'finalizers').filter((finalizer) => finalizer !== 'kubernetes');
+  const others = digStrings(namespace, 'spec', 'finalizers').filter(
+    (finalizer) => finalizer !== 'kubernetes',
+  );
   const next = setIn(namespace, ['spec', 'finalizers'], others.length === 0 ? undefined : others) as Stored;
   if (isDone(next)) transaction.remove('namespaces', next);
-  else if (others.length < digStrings(namespace, 'spec', 'finalizers').length) transaction.put('namespaces', next);
+  else if (others.length < digStrings(namespace, 'spec', 'finalizers').length)
+    transaction.put('namespaces', next);
 }
 
 /** The five conditions of a namespace on its way out, in the order that kube-controller-manager writes. */
@@ -107,7 +111,12 @@ function conditions(namespace: Stored, remaining: readonly Remaining[], now: str
   const finalizers = [...counts].sort().map(([name, count]) => `${name} in ${count} resource instances`);
   const held = finalizers.length > 0;
   const wanted = [
-    ['NamespaceDeletionDiscoveryFailure', 'False', 'ResourcesDiscovered', 'All resources successfully discovered'],
+    [
+      'NamespaceDeletionDiscoveryFailure',
+      'False',
+      'ResourcesDiscovered',
+      'All resources successfully discovered',
+    ],
     [
       'NamespaceDeletionGroupVersionParsingFailure',
       'False',

@@ -29,7 +29,8 @@ export function startServiceAccountController(api: Api): { stop(): Promise<void>
   }
   const unsubscribe = api.store.onChange((changes) => {
     for (const change of changes) {
-      const relevant = change.removed || change.resource !== 'configmaps' || change.name === 'kube-root-ca.crt';
+      const relevant =
+        change.removed || change.resource !== 'configmaps' || change.name === 'kube-root-ca.crt';
       if (relevant) consider(change.resource, change.namespace, change.name);
     }
   });
@@ -83,7 +84,12 @@ function furnishCa(api: Api, transaction: Transaction, namespace: string): void 
 
 function fresh(api: Api, kind: string, namespace: string, name: string, fields: object): Stored {
   const creationTimestamp = rfc3339(api.clock.now());
-  return { apiVersion: 'v1', kind, metadata: { name, namespace, uid: randomUUID(), creationTimestamp }, ...fields };
+  return {
+    apiVersion: 'v1',
+    kind,
+    metadata: { name, namespace, uid: randomUUID(), creationTimestamp },
+    ...fields,
+  };
 }
 
 /** Fills a token Secret, or removes it when its account is gone. */
@@ -91,7 +97,11 @@ async function fill(api: Api, namespace: string, name: string): Promise<void> {
   const secret = api.store.get('secrets', namespace, name);
   if (secret === undefined || digString(secret, 'type') !== TOKEN_TYPE) return;
   if (secret.metadata.deletionTimestamp !== undefined) return;
-  const account = api.store.get('serviceaccounts', namespace, secret.metadata.annotations?.[NAME_ANNOTATION] ?? '');
+  const account = api.store.get(
+    'serviceaccounts',
+    namespace,
+    secret.metadata.annotations?.[NAME_ANNOTATION] ?? '',
+  );
   const uid = secret.metadata.annotations?.[UID_ANNOTATION];
   const standing = account !== undefined && (uid === undefined || uid === account.metadata.uid);
   if (!standing) {
@@ -112,7 +122,11 @@ async function fill(api: Api, namespace: string, name: string): Promise<void> {
     const live = transaction.get('secrets', namespace, name);
     if (live === undefined || live.metadata.uid !== secret.metadata.uid) return;
     const annotations = { ...live.metadata.annotations, [UID_ANNOTATION]: account.metadata.uid ?? '' };
-    const filled = setIn(live, ['data'], { ...(live['data'] as object | undefined), ...data, token }) as Stored;
+    const filled = setIn(live, ['data'], {
+      ...(live['data'] as object | undefined),
+      ...data,
+      token,
+    }) as Stored;
     transaction.put('secrets', { ...filled, metadata: { ...filled.metadata, annotations } });
   });
 }

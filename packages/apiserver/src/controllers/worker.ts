@@ -19,6 +19,7 @@ export class Worker {
   readonly #queue = new Set<string>();
   readonly #failures = new Map<string, number>();
   readonly #stop = new AbortController();
+  #busy = false;
   #running: Promise<void> | undefined;
 
   constructor(options: WorkerOptions) {
@@ -28,9 +29,9 @@ export class Worker {
   add(key: string): void {
     if (this.#stop.signal.aborted) return;
     this.#queue.add(key);
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    if (this.#busy) return;
+    this.#busy = true;
+    this.#running = this.#run();
   }
 
   /** Lets the present piece of work end and takes no more. */
@@ -45,7 +46,10 @@ export class Worker {
     await Promise.resolve();
     for (;;) {
       const next = this.#queue.values().next();
-      if (next.done === true) return;
+      if (next.done === true) {
+        this.#busy = false;
+        return;
+      }
       this.#queue.delete(next.value);
       await this.#attempt(next.value);
     }
@@ -58,7 +62,10 @@ export class Worker {
       this.#failures.delete(key);
     } catch (error) {
       if (this.#stop.signal.aborted) return;
-      log.warn({ worker: name, key, error: errorMessage(error) }, 'background work failed and will be tried again');
+      log.warn(
+        { worker: name, key, error: errorMessage(error) },
+        'background work failed and will be tried again',
+      );
       this.#retry(key);
     }
   }

@@ -3,17 +3,20 @@ import type { Stored } from '../objects.ts';
 import { finalizersAddedWhileDeleting, metadataErrors } from '../resources/metadata.ts';
 import { immutableErrors, sizeErrors } from '../resources/strategy.ts';
 import type { ApiResource } from '../resources/types.ts';
+import { CRD_STORAGE } from '../resources/registry.ts';
 import { groupVersion } from '../resources/types.ts';
 import {
   applyDefaults,
   builtinDefaults,
+  decodingError,
   prune,
   unknownFields,
   validate,
+  validateBuiltin,
   validateCrd,
-} from './schema-bridge.ts';
-import { CRD_STORAGE } from '../resources/registry.ts';
-import { badRequest, forbidden, type InvalidField, invalid, notFound } from '../status.ts';
+} from '../schema/index.ts';
+import type { FieldError } from '../schema/index.ts';
+import { badRequest, forbidden, invalid, notFound } from '../status.ts';
 import type { Transaction } from '../storage/store.ts';
 import type { Write } from './options.ts';
 
@@ -24,25 +27,47 @@ import type { Write } from './options.ts';
  */
 export function typed(body: Record<string, unknown>, resource: ApiResource): Stored {
   const expected = groupVersion(resource);
-  const apiVersion = body['apiVersion'] ?? expected;
-  const kind = body['kind'] ?? resource.kind;
+  const apiVersion = textOr(body['apiVersion'], expected);
+  const kind = textOr(body['kind'], resource.kind);
   if (kind !== resource.kind) {
     throw badRequest(
-      `${String(kind)} in version "${shortVersion(String(apiVersion))}" cannot be handled as a ${resource.kind}: ` +
-        `no kind "${String(kind)}" is registered for version "${String(apiVersion)}"`,
+      `${kind} in version "${shortVersion(apiVersion)}" cannot be handled as a ${resource.kind}: ` +
+        `no kind "${kind}" is registered for version "${apiVersion}"`,
     );
   }
   if (apiVersion !== expected) {
     throw badRequest(
-      `the API version in the data (${String(apiVersion)}) does not match the expected API version (${expected})`,
+      `the API version in the data (${apiVersion}) does not match the expected API version (${expected})`,
     );
   }
   const metadata = isRecord(body['metadata']) ? body['metadata'] : {};
   return { ...body, apiVersion: expected, kind: resource.kind, metadata };
 }
 
+function textOr(value: unknown, otherwise: string): string {
+  return typeof value === 'string' && value !== '' ? value : otherwise;
+}
+
 function shortVersion(apiVersion: string): string {
   return apiVersion.slice(apiVersion.indexOf('/') + 1);
+}
+
+/** Why an object cannot be read as its kind, if it cannot. */
+export function undecodable(object: Stored, resource: ApiResource): string | undefined {
+  const schema = resource.schema();
+  return schema === undefined ? undefined : decodingError(object, schema);
+}
+
+/**
+ * As {@link typed}, for whole objects: their fields have the types of their kind.
+ *
+ * @throws ApiError `BadRequest`
+ */
+export function decoded(body: Record<string, unknown>, resource: ApiResource): Stored {
+  const object = typed(body, resource);
+  const problem = undecodable(object, resource);
+  if (problem !== undefined) throw badRequest(problem);
+  return object;
 }
 
 /** Warns of fields that the schema does not know, or refuses them, as the request asks. */
@@ -73,8 +98,8 @@ export function normalize(object: Stored, resource: ApiResource): Stored {
   const schema = resource.schema();
   if (schema === undefined) return object;
   const pruned = prune(object, schema);
-  if (resource.custom === undefined) return builtinDefaults(applyDefaults(pruned, schema)) as Stored;
-  return applyDefaults(pruned, schema);
+  const defaulted: Stored = applyDefaults(pruned, schema);
+  return resource.custom === undefined ? builtinDefaults(defaulted) : defaulted;
 }
 
 /** Refuses what is not acceptable as an object of its kind. @throws ApiError `Invalid` */
@@ -82,15 +107,21 @@ export function checkValid(object: Stored, resource: ApiResource, before: Stored
   const errors = [...metadataErrors(object, resource), ...sizeErrors(object, resource)];
   const schema = resource.schema();
   if (schema !== undefined) errors.push(...unique(validate(object, schema, before), errors));
-  if (resource.storage === CRD_STORAGE) errors.push(...validateCrd(object));
+  if (resource.custom === undefined) errors.push(...unique(validateBuiltin(object), errors));
+  if (resource.storage === CRD_STORAGE) errors.push(...unique(validateCrd(object), errors));
   if (before !== undefined) {
-    errors.push(...finalizersAddedWhileDeleting(before, object), ...immutableErrors(before, object, resource));
+    errors.push(
+      ...finalizersAddedWhileDeleting(before, object),
+      ...immutableErrors(before, object, resource),
+    );
   }
   if (errors.length > 0) throw invalid(resource, object.metadata.name ?? '', errors);
 }
 
-function unique(errors: readonly InvalidField[], known: readonly InvalidField[]): InvalidField[] {
-  return errors.filter((error) => !known.some((other) => other.field === error.field && other.detail === error.detail));
+function unique(errors: readonly FieldError[], known: readonly FieldError[]): FieldError[] {
+  return errors.filter(
+    (error) => !known.some((other) => other.field === error.field && other.detail === error.detail),
+  );
 }
 
 /** Refuses new content in a namespace that is not there or going away. */

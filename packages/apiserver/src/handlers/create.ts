@@ -13,20 +13,25 @@ import { groupVersion } from '../resources/types.ts';
 import { alreadyExists, badRequest, forbidden } from '../status.ts';
 import type { Transaction } from '../storage/store.ts';
 import { admitWrite, afterAdmission } from './admission.ts';
-import { checkNamespace, checkUnknown, checkValid, normalize, typed } from './admit.ts';
+import { checkNamespace, checkUnknown, checkValid, normalize, decoded } from './admit.ts';
 import type { Write } from './options.ts';
 import { writeOf } from './options.ts';
 
 /** POST to a collection. */
 export async function createObject(api: Api, request: ResourceRequest): Promise<ObjectAnswer> {
   const write = writeOf(api, request);
-  const sent = typed(decodeObject(await readBody(request.message)), request.resource);
+  const sent = decoded(decodeObject(await readBody(request.message)), request.resource);
   checkUnknown(sent, write);
   if ((sent.metadata.resourceVersion ?? '') !== '') {
     throw badRequest('resourceVersion should not be set on objects to be created');
   }
   const stored = await api.store.write((transaction) => insert(transaction, write, sent));
-  return { type: 'object', status: 201, object: toServed(stored, request.resource), resource: request.resource };
+  return {
+    type: 'object',
+    status: 201,
+    object: toServed(stored, request.resource),
+    resource: request.resource,
+  };
 }
 
 /** What kind of creation it is: an apply has settled the managed fields itself. */
@@ -35,9 +40,13 @@ export interface InsertOptions {
 }
 
 /** Stores a new object, or only says what it would be in a dry run. */
-export function insert(transaction: Transaction, write: Write, sent: Stored, options: InsertOptions = {}): Stored {
-  const { request, api } = write;
-  const { resource } = request;
+export function insert(
+  transaction: Transaction,
+  write: Write,
+  sent: Stored,
+  options: InsertOptions = {},
+): Stored {
+  const { resource } = write.request;
   const named = withIdentity(sent, write, transaction);
   checkNamespace(transaction, resource, named);
   const prepared = prepareCreate(named, resource);
@@ -51,7 +60,7 @@ export function insert(transaction: Transaction, write: Write, sent: Stored, opt
     throw alreadyExists(resource, place[2], there.metadata.deletionTimestamp !== undefined);
   }
   if (options.tracked !== true) object = track(object, undefined, write);
-  object = afterAdmission(toStored(object, resource), transaction, resource, api);
+  object = toStored(afterAdmission(object, undefined, transaction, write), resource);
   return write.dryRun ? object : transaction.put(resource.storage, object);
 }
 

@@ -29,7 +29,10 @@ export interface DeleteRequest {
 }
 
 /** DELETE of one object. */
-export async function deleteObject(api: Api, request: ResourceRequest): Promise<DocumentAnswer | ObjectAnswer> {
+export async function deleteObject(
+  api: Api,
+  request: ResourceRequest,
+): Promise<DocumentAnswer | ObjectAnswer> {
   const { resource, info } = request;
   const options = await optionsOf(api, request);
   const namespace = resource.namespaced ? info.namespace : '';

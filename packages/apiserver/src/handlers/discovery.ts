@@ -88,7 +88,11 @@ function groupDocument(group: string, resources: readonly ApiResource[], alone: 
   };
 }
 
-function resourceList(all: readonly ApiResource[], group: string, version: string): DocumentAnswer | undefined {
+function resourceList(
+  all: readonly ApiResource[],
+  group: string,
+  version: string,
+): DocumentAnswer | undefined {
   const served = all.filter((resource) => resource.group === group && resource.version === version);
   if (served.length === 0) return undefined;
   return document({
@@ -127,7 +131,8 @@ function storageHash(resource: ApiResource): string {
   return Buffer.from(`${resource.storage}/${resource.version}`).toString('base64').slice(0, 12);
 }
 
-const AGGREGATED = /application\/json;(?=[^,]*\bas=APIGroupDiscoveryList\b)(?=[^,]*\bg=apidiscovery\.k8s\.io\b)(?=[^,]*\bv=(v2|v2beta1)\b)/;
+const AGGREGATED =
+  /application\/json;(?=[^,]*\bas=APIGroupDiscoveryList\b)(?=[^,]*\bg=apidiscovery\.k8s\.io\b)(?=[^,]*\bv=(v2|v2beta1)\b)/;
 
 function aggregated(accept: string): boolean {
   return AGGREGATED.test(accept);
@@ -181,7 +186,14 @@ function responseKind(resource: ApiResource, sub: Subresource): object {
 
 /** The paths that `GET /` lists. */
 export function rootPaths(api: Api): DocumentAnswer {
-  const versions = new Set(api.resources.all().filter((one) => one.group !== '').map(groupVersion));
+  const versions = new Set(
+    api.resources
+      .all()
+      .filter((one) => one.group !== '')
+      .map(groupVersion),
+  );
   const paths = ['/api', '/api/v1', '/apis', ...[...versions].map((one) => `/apis/${one}`)];
-  return document({ paths: [...paths, '/healthz', '/livez', '/openapi/v2', '/openapi/v3', '/readyz', '/version'] });
+  return document({
+    paths: [...paths, '/healthz', '/livez', '/openapi/v2', '/openapi/v3', '/readyz', '/version'],
+  });
 }

@@ -5,7 +5,7 @@ import type { StreamAnswer } from '../http/answer.ts';
 import type { ResourceRequest } from '../http/request.ts';
 import { flag } from '../http/request.ts';
 import type { LogOptions } from '../logs.ts';
-import { dig, digList, digString } from '../objects.ts';
+import { digList, digString } from '../objects.ts';
 import { badRequest, notFound } from '../status.ts';
 
 /** GET of `pods/NAME/log`. */
@@ -16,17 +16,23 @@ export function readPodLog(api: Api, request: ResourceRequest): StreamAnswer {
   const names = digList(pod, 'spec', 'containers').map((container) => digString(container, 'name'));
   const container = query.get('container') ?? '';
   if (container === '' && names.length > 1) {
-    throw badRequest(`a container name must be specified for pod ${info.name}, choose one of: [${names.join(' ')}]`);
+    throw badRequest(
+      `a container name must be specified for pod ${info.name}, choose one of: [${names.join(' ')}]`,
+    );
   }
   if (container !== '' && !names.includes(container)) {
     throw badRequest(`container ${container} is not valid for pod ${info.name}`);
   }
   const chosen = container === '' ? names[0] : container;
-  const target = { namespace: info.namespace, name: info.name, ...(chosen === undefined ? {} : { container: chosen }) };
+  const target = {
+    namespace: info.namespace,
+    name: info.name,
+    ...(chosen === undefined ? {} : { container: chosen }),
+  };
   const ended = new AbortController();
   const log = api.readLog?.(target, optionsOf(query), AbortSignal.any([request.signal, ended.signal]));
   if (log === undefined) {
-    const phase = String(dig(pod, 'status', 'phase') ?? 'Pending');
+    const phase = digString(pod, 'status', 'phase') || 'Pending';
     throw badRequest(
       `container "${chosen ?? ''}" in pod "${info.name}" is waiting to start: nothing here runs it (phase ${phase})`,
     );
@@ -43,7 +49,11 @@ export function readPodLog(api: Api, request: ResourceRequest): StreamAnswer {
   };
 }
 
-async function send(response: ServerResponse, log: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
+async function send(
+  response: ServerResponse,
+  log: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
   response.writeHead(200, { 'Content-Type': 'text/plain' });
   response.flushHeaders();
   try {
@@ -63,7 +73,8 @@ function optionsOf(query: URLSearchParams): LogOptions {
     const text = query.get(name);
     if (text === null || text === '') return {};
     const value = Number(text);
-    if (!Number.isInteger(value) || value < 0) throw badRequest(`${name} must be a whole number and not below 0`);
+    if (!Number.isInteger(value) || value < 0)
+      throw badRequest(`${name} must be a whole number and not below 0`);
     return { [name]: value };
   };
   return {

@@ -1,5 +1,6 @@
 import type { Api } from '../api.ts';
 import type { ResourceRequest } from '../http/request.ts';
+import type { FieldError } from '../schema/index.ts';
 import { invalid } from '../status.ts';
 
 /** How unknown fields of a body are treated (`fieldValidation`). */
@@ -50,6 +51,6 @@ function managerOf(userAgent: string | undefined): string {
   return program === '' ? 'unknown' : program.slice(0, MANAGER_LIMIT);
 }
 
-function optionError(field: string, type: string, detail: string, badValue: string): Error {
+function optionError(field: string, type: FieldError['type'], detail: string, badValue: string): Error {
   return invalid({ group: 'meta.k8s.io', kind: 'CreateOptions' }, '', [{ field, type, detail, badValue }]);
 }

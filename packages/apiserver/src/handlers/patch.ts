@@ -12,9 +12,10 @@ import { jsonPatch, mergePatch, PatchError, strategicMergePatch } from '../patch
 import { toServed } from '../resources/convert.ts';
 import type { ApiResource } from '../resources/types.ts';
 import { groupVersion } from '../resources/types.ts';
+import type { FieldError } from '../schema/index.ts';
 import { ApiError, badRequest, conflict, invalid, notFound } from '../status.ts';
 import type { Transaction } from '../storage/store.ts';
-import { checkUnknown, typed, unknownOf } from './admit.ts';
+import { checkUnknown, typed, undecodable, unknownOf } from './admit.ts';
 import { insert } from './create.ts';
 import type { Write } from './options.ts';
 import { writeOf } from './options.ts';
@@ -33,7 +34,11 @@ export async function patchObject(api: Api, request: ResourceRequest): Promise<O
   if (body.mediaType === APPLY) return await applyObject(write, body);
   const patch = readPatch(body, resource);
   if (request.query.has('force')) {
-    const error = { field: 'force', type: 'Forbidden', detail: 'may not be specified for non-apply patch' };
+    const error: FieldError = {
+      field: 'force',
+      type: 'Forbidden',
+      detail: 'may not be specified for non-apply patch',
+    };
     throw invalid({ group: 'meta.k8s.io', kind: 'PatchOptions' }, '', [error]);
   }
   const stored = await api.store.write((transaction) => patchLive(transaction, write, body, patch));
@@ -76,8 +81,12 @@ function patchLive(transaction: Transaction, write: Write, body: Body, patch: Pa
   const patched = runPatch(() => patch(live));
   const sent = typed(patched, resource);
   if ((sent.metadata.name ?? '') !== info.name) {
-    throw badRequest(`the name of the object (${sent.metadata.name ?? ''}) does not match the name on the URL (${info.name})`);
+    throw badRequest(
+      `the name of the object (${sent.metadata.name ?? ''}) does not match the name on the URL (${info.name})`,
+    );
   }
+  const problem = undecodable(sent, resource);
+  if (problem !== undefined) throw patchInvalid(problem, body);
   checkVersion(sent, live, resource, true);
   checkPatchedFields(sent, live, write, body);
   return update(transaction, write, live, sent);
@@ -110,10 +119,12 @@ function checkPatchedFields(sent: Stored, live: Stored, write: Write, body: Body
     return;
   }
   const list = unknown.map((field) => `unknown field "${field}"`).join(', ');
+  throw patchInvalid(`strict decoding error: ${list}`, body);
+}
+
+function patchInvalid(detail: string, body: Body): ApiError {
   const badValue = body.bytes.toString('utf8');
-  throw invalid({ group: '', kind: '' }, '', [
-    { field: 'patch', type: 'Invalid', detail: `strict decoding error: ${list}`, badValue },
-  ]);
+  return invalid({ group: '', kind: '' }, '', [{ field: 'patch', type: 'Invalid', detail, badValue }]);
 }
 
 /** Server-side apply: creates the object when it is not there. */
@@ -121,7 +132,11 @@ async function applyObject(write: Write, body: Body): Promise<ObjectAnswer> {
   const { request, api } = write;
   const { resource, info, query } = request;
   if ((query.get('fieldManager') ?? '') === '') {
-    const error = { field: 'fieldManager', type: 'Required', detail: 'is required for apply patch' };
+    const error: FieldError = {
+      field: 'fieldManager',
+      type: 'Required',
+      detail: 'is required for apply patch',
+    };
     throw invalid({ group: 'meta.k8s.io', kind: 'PatchOptions' }, '', [error]);
   }
   const sent = appliedObject(decodeObject({ ...body, mediaType: 'application/yaml' }), request);
@@ -132,7 +147,11 @@ async function applyObject(write: Write, body: Body): Promise<ObjectAnswer> {
     if (live === undefined && info.subresource !== '') throw notFound(resource, info.name);
     if (live !== undefined) checkVersion(sent, live, resource, true);
     else if ((sent.metadata.uid ?? '') !== '') {
-      throw conflict(resource, info.name, `uid mismatch: the provided object specified uid ${sent.metadata.uid ?? ''}, and no existing object was found`);
+      throw conflict(
+        resource,
+        info.name,
+        `uid mismatch: the provided object specified uid ${sent.metadata.uid ?? ''}, and no existing object was found`,
+      );
     }
     const merged = merge(live, withMeta(sent, { resourceVersion: undefined, uid: undefined }), write);
     if (live !== undefined) return update(transaction, write, live, merged, { tracked: true });
@@ -152,7 +171,9 @@ function appliedObject(body: Record<string, unknown>, { resource, info }: Resour
   }
   const sent = typed(body, resource);
   if ((sent.metadata.name ?? info.name) !== info.name) {
-    throw badRequest(`the name of the object (${sent.metadata.name ?? ''}) does not match the name on the URL (${info.name})`);
+    throw badRequest(
+      `the name of the object (${sent.metadata.name ?? ''}) does not match the name on the URL (${info.name})`,
+    );
   }
   const namespace = resource.namespaced ? info.namespace : undefined;
   const given = sent.metadata.namespace ?? '';

@@ -5,7 +5,8 @@ import type { Stored } from '../objects.ts';
 import { toServed } from '../resources/convert.ts';
 import { fieldSelector } from '../resources/fields.ts';
 import { labelMatcher } from '../resources/labels.ts';
-import { ApiError, badRequest, type InvalidField, invalid, notFound } from '../status.ts';
+import type { FieldError } from '../schema/index.ts';
+import { ApiError, badRequest, invalid, notFound } from '../status.ts';
 
 /** GET of one object. */
 export function getObject(api: Api, request: ResourceRequest): ObjectAnswer {
@@ -24,33 +25,42 @@ export function listObjects(api: Api, request: ResourceRequest): Answer {
   const page = pageOf(query, api.store.revision);
   checkFresh(page.revision, api);
   if (page.exact && page.revision < api.store.floor) throw expired(page, api);
-  const namespace = resource.namespaced && request.info.namespace !== '' ? request.info.namespace : fields.namespace;
+  const namespace =
+    resource.namespaced && request.info.namespace !== '' ? request.info.namespace : fields.namespace;
   const all = page.exact
     ? api.store.listAt(page.revision, resource.storage, namespace)
     : api.store.list(resource.storage, namespace);
   const rest = all.filter(
-    (object) =>
-      keyOf(object) > page.after && labels(object.metadata.labels) && fields.matches(object),
+    (object) => keyOf(object) > page.after && labels(object.metadata.labels) && fields.matches(object),
   );
   const items = page.limit > 0 ? rest.slice(0, page.limit) : rest;
   const revision = page.exact ? page.revision : api.store.revision;
-  const last = items.at(-1);
-  const selective = (query.get('labelSelector') ?? '') !== '' || (query.get('fieldSelector') ?? '') !== '';
+  const remaining = rest.length - items.length;
   return {
     type: 'list',
     resource,
     items: items.map((object) => toServed(object, resource)),
     metadata: {
       resourceVersion: String(revision),
-      ...(last !== undefined && items.length < rest.length
-        ? {
-            continue: token(revision, keyOf(last)),
-            // Kubernetes leaves the count out where it would have to look at every object.
-            ...(selective ? {} : { remainingItemCount: rest.length - items.length }),
-          }
-        : {}),
+      ...continuation(items.at(-1), remaining, revision, isSelective(query)),
     },
   };
+}
+
+function isSelective(query: URLSearchParams): boolean {
+  return ['labelSelector', 'fieldSelector'].some((name) => (query.get(name) ?? '') !== '');
+}
+
+function continuation(
+  last: Stored | undefined,
+  remaining: number,
+  revision: number,
+  selective: boolean,
+): Record<string, unknown> {
+  if (last === undefined || remaining === 0) return {};
+  const next = { continue: token(revision, keyOf(last)) };
+  // Kubernetes leaves the count out where it would have to look at every object.
+  return selective ? next : { ...next, remainingItemCount: remaining };
 }
 
 interface Page {
@@ -83,16 +93,33 @@ function pageOf(query: URLSearchParams, current: number): Page {
 
 function checkListOptions(version: string, match: string, continued: string): void {
   if (match !== '' && match !== 'Exact' && match !== 'NotOlderThan') {
-    throw invalidOption('resourceVersionMatch', 'NotSupported', 'supported values: "Exact", "NotOlderThan"', match);
+    throw invalidOption(
+      'resourceVersionMatch',
+      'NotSupported',
+      'supported values: "Exact", "NotOlderThan"',
+      match,
+    );
   }
   if (match !== '' && continued !== '') {
-    throw invalidOption('resourceVersionMatch', 'Forbidden', 'resourceVersionMatch is forbidden when continue is provided');
+    throw invalidOption(
+      'resourceVersionMatch',
+      'Forbidden',
+      'resourceVersionMatch is forbidden when continue is provided',
+    );
   }
   if (match !== '' && version === '') {
-    throw invalidOption('resourceVersionMatch', 'Forbidden', 'resourceVersionMatch is forbidden unless resourceVersion is provided');
+    throw invalidOption(
+      'resourceVersionMatch',
+      'Forbidden',
+      'resourceVersionMatch is forbidden unless resourceVersion is provided',
+    );
   }
   if (match === 'Exact' && version === '0') {
-    throw invalidOption('resourceVersionMatch', 'Forbidden', 'resourceVersionMatch "Exact" is forbidden for resourceVersion "0"');
+    throw invalidOption(
+      'resourceVersionMatch',
+      'Forbidden',
+      'resourceVersionMatch "Exact" is forbidden for resourceVersion "0"',
+    );
   }
   if (continued !== '' && version !== '' && version !== '0') {
     throw badRequest('specifying resource version is not allowed when using continue');
@@ -102,7 +129,7 @@ function checkListOptions(version: string, match: string, continued: string): vo
 /** 422 for an option of a list or watch. */
 export function invalidOption(
   field: string,
-  type: InvalidField['type'],
+  type: FieldError['type'],
   detail: string,
   badValue?: string,
 ): ApiError {
@@ -113,14 +140,10 @@ export function invalidOption(
 /** Refuses a revision that was never given out. */
 function checkFresh(revision: number, api: Api): void {
   if (revision <= api.store.revision) return;
-  throw new ApiError(
-    'Timeout',
-    `Too large resource version: ${revision}, current: ${api.store.revision}`,
-    {
-      causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
-      retryAfterSeconds: 1,
-    },
-  );
+  throw new ApiError('Timeout', `Too large resource version: ${revision}, current: ${api.store.revision}`, {
+    causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
+    retryAfterSeconds: 1,
+  });
 }
 
 const INCONSISTENT =
@@ -145,12 +168,17 @@ function keyOf(object: Stored): string {
 }
 
 function token(revision: number, after: string): string {
-  return Buffer.from(JSON.stringify({ v: 'meta.k8s.io/v1', rv: revision, start: after })).toString('base64url');
+  return Buffer.from(JSON.stringify({ v: 'meta.k8s.io/v1', rv: revision, start: after })).toString(
+    'base64url',
+  );
 }
 
 function readToken(text: string): { readonly revision: number; readonly after: string } {
   try {
-    const { rv, start } = JSON.parse(Buffer.from(text, 'base64url').toString('utf8')) as Record<string, unknown>;
+    const { rv, start } = JSON.parse(Buffer.from(text, 'base64url').toString('utf8')) as Record<
+      string,
+      unknown
+    >;
     if (typeof start === 'string' && typeof rv === 'number' && Number.isInteger(rv)) {
       return { revision: rv, after: start };
     }

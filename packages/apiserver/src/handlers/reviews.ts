@@ -13,11 +13,16 @@ import { typed } from './admit.ts';
 
 /** Resources that are questions: nothing of them is stored. */
 const REVIEWS: Readonly<Record<string, Review>> = {
-  'authorization.k8s.io/selfsubjectaccessreviews': async (api, sent, request) => accessReview(api, sent, request.user),
+  'authorization.k8s.io/selfsubjectaccessreviews': async (api, sent, request) =>
+    accessReview(api, sent, request.user),
   'authorization.k8s.io/subjectaccessreviews': async (api, sent) => accessReview(api, sent, subjectOf(sent)),
-  'authorization.k8s.io/localsubjectaccessreviews': async (api, sent) => accessReview(api, sent, subjectOf(sent)),
-  'authorization.k8s.io/selfsubjectrulesreviews': async (api, sent, request) => rulesReview(api, sent, request.user),
-  'authentication.k8s.io/selfsubjectreviews': async (_api, _sent, { user }) => ({ status: { userInfo: userInfo(user) } }),
+  'authorization.k8s.io/localsubjectaccessreviews': async (api, sent) =>
+    accessReview(api, sent, subjectOf(sent)),
+  'authorization.k8s.io/selfsubjectrulesreviews': async (api, sent, request) =>
+    rulesReview(api, sent, request.user),
+  'authentication.k8s.io/selfsubjectreviews': async (_api, _sent, { user }) => ({
+    status: { userInfo: userInfo(user) },
+  }),
   'authentication.k8s.io/tokenreviews': tokenReview,
 };
 
@@ -45,7 +50,11 @@ export async function createReview(api: ReviewContext, request: ResourceRequest)
   return { type: 'document', status: 201, document: { ...sent, status } };
 }
 
-async function accessReview(api: ReviewContext, sent: Stored, user: User): Promise<{ readonly status: object }> {
+async function accessReview(
+  api: ReviewContext,
+  sent: Stored,
+  user: User,
+): Promise<{ readonly status: object }> {
   const spec = sent['spec'];
   const resource = dig(spec, 'resourceAttributes');
   const path = dig(spec, 'nonResourceAttributes');
@@ -74,7 +83,11 @@ function subjectOf(sent: Stored): User {
   return { name: digString(spec, 'user'), groups: digStrings(spec, 'groups') };
 }
 
-async function rulesReview(api: ReviewContext, sent: Stored, user: User): Promise<{ readonly status: object }> {
+async function rulesReview(
+  api: ReviewContext,
+  sent: Stored,
+  user: User,
+): Promise<{ readonly status: object }> {
   const namespace = digString(sent, 'spec', 'namespace');
   const master: Rule[] = user.groups.includes('system:masters')
     ? [
@@ -114,8 +127,10 @@ async function tokenReview(api: ReviewContext, sent: Stored): Promise<{ readonly
   const token = digString(sent, 'spec', 'token');
   const audiences = digStrings(sent, 'spec', 'audiences');
   const verified = await api.tokens.verify(token, audiences.length === 0 ? [ISSUER] : audiences);
-  const user = verified?.user ?? (audiences.length === 0 ? await api.authenticator.identifyToken(token) : undefined);
-  if (user === undefined) return { status: { authenticated: false, user: {}, error: 'the token is not valid' } };
+  const user =
+    verified?.user ?? (audiences.length === 0 ? await api.authenticator.identifyToken(token) : undefined);
+  if (user === undefined)
+    return { status: { authenticated: false, user: {}, error: 'the token is not valid' } };
   const status = { authenticated: true, user: userInfo(user), audiences: verified?.audiences ?? [ISSUER] };
   return { status };
 }
@@ -158,7 +173,11 @@ export async function requestToken(api: Api, request: ResourceRequest): Promise<
       namespace: info.namespace,
       creationTimestamp: rfc3339(api.clock.now()),
     },
-    spec: { ...(isRecord(sent['spec']) ? sent['spec'] : {}), audiences: audiences.length === 0 ? [ISSUER] : audiences, expirationSeconds: seconds },
+    spec: {
+      ...(isRecord(sent['spec']) ? sent['spec'] : {}),
+      audiences: audiences.length === 0 ? [ISSUER] : audiences,
+      expirationSeconds: seconds,
+    },
     status: { token, expirationTimestamp: rfc3339(expires) },
   };
   return { type: 'document', status: 201, document };
@@ -173,7 +192,8 @@ function boundObject(
   if (!isRecord(reference)) return undefined;
   const kind = digString(reference, 'kind');
   const storage = BINDABLE[kind];
-  if (storage === undefined) throw badRequest(`cannot bind token for serviceaccount to object of type ${kind}`);
+  if (storage === undefined)
+    throw badRequest(`cannot bind token for serviceaccount to object of type ${kind}`);
   const name = digString(reference, 'name');
   const found = api.store.get(storage, storage === 'nodes' ? '' : namespace, name);
   if (found === undefined) throw notFound({ group: '', plural: storage }, name);

@@ -29,7 +29,10 @@ export async function scaleObject(api: Api, request: ResourceRequest): Promise<D
   }
   const write = writeOf(api, request);
   const body = await readBody(request.message);
-  const decide = info.verb === 'patch' ? readPatch(body, { ...resource, schema: () => undefined }) : constant(decodeObject(body));
+  const decide =
+    info.verb === 'patch'
+      ? readPatch(body, { ...resource, schema: () => undefined })
+      : constant(decodeObject(body));
   const stored = await api.store.write((transaction) => {
     const live = liveOf(transaction, request);
     if (live === undefined) throw notFound(resource, info.name);
@@ -67,7 +70,10 @@ function scaleOf(object: Stored, paths: Paths): Stored {
     apiVersion: 'autoscaling/v1',
     metadata: { name, namespace, uid, resourceVersion, creationTimestamp } as Stored['metadata'],
     spec: typeof replicas === 'number' ? { replicas } : {},
-    status: { replicas: typeof current === 'number' ? current : 0, ...(text === '' ? {} : { selector: text }) },
+    status: {
+      replicas: typeof current === 'number' ? current : 0,
+      ...(text === '' ? {} : { selector: text }),
+    },
   };
 }
 
@@ -82,7 +88,9 @@ function selectorOf(selector: unknown): string {
 function rescaled(scale: Record<string, unknown>, live: Stored, paths: Paths, write: Write): Stored {
   const name = digString(scale, 'metadata', 'name');
   if (name !== '' && name !== write.request.info.name) {
-    throw badRequest(`the name of the object (${name}) does not match the name on the URL (${write.request.info.name})`);
+    throw badRequest(
+      `the name of the object (${name}) does not match the name on the URL (${write.request.info.name})`,
+    );
   }
   const { resource } = write.request;
   checkVersion({ ...live, metadata: { ...live.metadata, ...versionOf(scale) } }, live, resource, true);

@@ -1,17 +1,19 @@
 import { jsonEqual } from '@mural/core';
+import type { ManagedFieldsEntry } from '@mural/kube';
 import type { Api } from '../api.ts';
 import type { ObjectAnswer } from '../http/answer.ts';
 import { decodeObject, readBody } from '../http/body.ts';
 import type { ResourceRequest } from '../http/request.ts';
 import type { Stored } from '../objects.ts';
-import { withMeta } from '../objects.ts';
+import { omit, withMeta } from '../objects.ts';
 import { toServed, toStored } from '../resources/convert.ts';
 import { hasGeneration, prepareUpdate, startsGeneration } from '../resources/strategy.ts';
 import type { ApiResource } from '../resources/types.ts';
+import type { FieldError } from '../schema/index.ts';
 import { badRequest, conflict, invalid, MODIFIED, notFound } from '../status.ts';
 import type { Transaction } from '../storage/store.ts';
 import { admitWrite, afterAdmission } from './admission.ts';
-import { checkUnknown, checkValid, normalize, typed } from './admit.ts';
+import { checkUnknown, checkValid, normalize, decoded } from './admit.ts';
 import { insert, track } from './create.ts';
 import type { Write } from './options.ts';
 import { writeOf } from './options.ts';
@@ -36,7 +38,7 @@ const CONDITIONAL = new Set(['coordination.k8s.io/leases', 'apiextensions.k8s.io
 export async function replaceObject(api: Api, request: ResourceRequest): Promise<ObjectAnswer> {
   const write = writeOf(api, request);
   const { resource, info } = request;
-  const sent = typed(decodeObject(await readBody(request.message)), resource);
+  const sent = decoded(decodeObject(await readBody(request.message)), resource);
   checkUnknown(sent, write);
   checkPlace(sent, request);
   let status = 200;
@@ -65,7 +67,7 @@ export function liveOf(transaction: Transaction, request: ResourceRequest): Stor
 function checkPlace(sent: Stored, { info, resource }: ResourceRequest): void {
   const { name = '', namespace = '' } = sent.metadata;
   if (name === '') {
-    const field = { field: 'metadata.name', type: 'Required', detail: 'name must be provided' };
+    const field: FieldError = { field: 'metadata.name', type: 'Required', detail: 'name must be provided' };
     throw invalid(resource, '', [field]);
   }
   if (name !== info.name) {
@@ -92,7 +94,9 @@ export function checkVersion(sent: Stored, live: Stored, resource: ApiResource, 
   const conditional = resource.custom !== undefined || CONDITIONAL.has(resource.storage);
   if (conditional && !fromPatch) {
     const detail = 'must be specified for an update';
-    throw invalid(resource, name, [{ field: 'metadata.resourceVersion', type: 'Invalid', detail, badValue: 0 }]);
+    throw invalid(resource, name, [
+      { field: 'metadata.resourceVersion', type: 'Invalid', detail, badValue: 0 },
+    ]);
   }
 }
 
@@ -112,8 +116,7 @@ export function update(
   sent: Stored,
   options: UpdateOptions = {},
 ): Stored {
-  const { request, api } = write;
-  const { resource, info } = request;
+  const { resource, info } = write.request;
   const given = sent.metadata.managedFields;
   const owners = options.tracked === true ? given : (given ?? live.metadata.managedFields);
   const prepared = prepareUpdate(keepIdentity(sent, live, resource), live, resource, info.subresource);
@@ -125,17 +128,21 @@ export function update(
   admitWrite({ write, transaction, object, before: live });
   checkValid(object, resource, live);
   if (options.tracked !== true) object = track(object, live, write);
+  const completed = afterAdmission(object, live, transaction, write);
   const stored = transaction.get(resource.storage, object.metadata.namespace ?? '', info.name);
-  if (isUnchanged(live, object)) return stored ?? live;
-  const settled = afterAdmission(toStored(object, resource), transaction, resource, api);
+  if (isUnchanged(live, completed)) return stored ?? live;
+  const settled = toStored(completed, resource);
   if (write.dryRun) return settled;
-  return isDone(settled) ? transaction.remove(resource.storage, settled) : transaction.put(resource.storage, settled);
+  return isDone(settled)
+    ? transaction.remove(resource.storage, settled)
+    : transaction.put(resource.storage, settled);
 }
 
 /** Whether a deletion that was asked for has nothing left to wait for. */
 export function isDone(object: Stored): boolean {
   const { deletionTimestamp, deletionGracePeriodSeconds = 0, finalizers = [] } = object.metadata;
-  if (deletionTimestamp === undefined || finalizers.length > 0 || deletionGracePeriodSeconds > 0) return false;
+  if (deletionTimestamp === undefined || finalizers.length > 0 || deletionGracePeriodSeconds > 0)
+    return false;
   const spec = object['spec'] as { readonly finalizers?: readonly string[] } | undefined;
   return object.kind !== 'Namespace' || object.apiVersion !== 'v1' || (spec?.finalizers ?? []).length === 0;
 }
@@ -163,10 +170,7 @@ function isUnchanged(before: Stored, after: Stored): boolean {
 function timeless(object: Stored): Stored {
   const { managedFields } = object.metadata;
   if (managedFields === undefined) return object;
-  const entries = managedFields.map(({ time, ...entry }) => {
-    void time;
-    return entry;
-  });
-  const sorted = entries.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
+  const entries = managedFields.map((entry) => JSON.stringify(omit({ ...entry }, 'time')));
+  const sorted = entries.sort().map((entry) => JSON.parse(entry) as ManagedFieldsEntry);
   return withMeta(object, { managedFields: sorted });
 }

@@ -52,15 +52,7 @@ export function watchObjects(api: Api, request: ResourceRequest): StreamAnswer {
 function planOf(query: URLSearchParams, api: Api): WatchPlan {
   const version = query.get('resourceVersion') ?? '';
   const initial = query.get('sendInitialEvents');
-  const match = query.get('resourceVersionMatch') ?? '';
-  if (initial !== null && match !== 'NotOlderThan') {
-    const why = 'sendInitialEvents requires setting resourceVersionMatch to NotOlderThan';
-    throw invalidOption('resourceVersionMatch', 'Forbidden', why);
-  }
-  if (initial === null && match !== '') {
-    const why = 'resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided';
-    throw invalidOption('resourceVersionMatch', 'Forbidden', why);
-  }
+  checkMatch(initial, query.get('resourceVersionMatch') ?? '');
   const revision = version === '' ? 0 : Number(version);
   if (!Number.isInteger(revision) || revision < 0) {
     throw invalidOption('resourceVersion', 'Invalid', 'strconv.ParseUint: invalid syntax', version);
@@ -74,6 +66,17 @@ function planOf(query: URLSearchParams, api: Api): WatchPlan {
     markInitial,
     lifeMs: seconds > 0 ? seconds * 1000 : LIFE_MS * (1 + api.random()),
   };
+}
+
+function checkMatch(initial: string | null, match: string): void {
+  if (initial !== null && match !== 'NotOlderThan') {
+    const why = 'sendInitialEvents requires setting resourceVersionMatch to NotOlderThan';
+    throw invalidOption('resourceVersionMatch', 'Forbidden', why);
+  }
+  if (initial === null && match !== '') {
+    const why = 'resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided';
+    throw invalidOption('resourceVersionMatch', 'Forbidden', why);
+  }
 }
 
 type Filter = (object: Stored) => boolean;
@@ -189,10 +192,10 @@ class Watch {
     const now = !change.removed && filter(change.object);
     if (now) return this.#line(before ? 'MODIFIED' : 'ADDED', change.object);
     if (!before) return undefined;
-    const last =
-      change.removed || change.previous === undefined
-        ? change.object
-        : withMeta(change.previous, { resourceVersion: String(change.revision) });
+    const { previous = change.object } = change;
+    const last = change.removed
+      ? change.object
+      : withMeta(previous, { resourceVersion: String(change.revision) });
     return this.#line('DELETED', last);
   }
 

@@ -19,6 +19,7 @@ const KINDS: Readonly<Record<string, string>> = wire.kinds;
 const MESSAGES = wire.messages as unknown as Readonly<Record<string, readonly Field[]>>;
 const MAGIC = Buffer.from('k8s\0');
 const DEPTH = 100;
+const NOTHING: Buffer = Buffer.alloc(0);
 
 type Value = unknown;
 
@@ -30,17 +31,22 @@ type Value = unknown;
  */
 export function decodeProtobuf(bytes: Buffer): Record<string, unknown> {
   if (!bytes.subarray(0, 4).equals(MAGIC)) throw damaged('the envelope is missing');
-  let type = Buffer.alloc(0);
-  let raw = Buffer.alloc(0);
+  let type = NOTHING;
+  let raw = NOTHING;
   for (const { number, bytes: content } of new Reader(bytes.subarray(4)).fields()) {
     if (number === 1) type = content;
     if (number === 2) raw = content;
   }
-  const names = new Map([...new Reader(type).fields()].map((one) => [one.number, one.bytes.toString('utf8')]));
+  const names = new Map(
+    [...new Reader(type).fields()].map((one) => [one.number, one.bytes.toString('utf8')]),
+  );
   const [apiVersion = '', kind = ''] = [names.get(1), names.get(2)];
   const message = kind === 'DeleteOptions' ? 'meta.DeleteOptions' : KINDS[`${apiVersion} ${kind}`];
   if (message === undefined) {
-    throw new ApiError('UnsupportedMediaType', `${apiVersion}, Kind=${kind} is not known as protobuf: send JSON`);
+    throw new ApiError(
+      'UnsupportedMediaType',
+      `${apiVersion}, Kind=${kind} is not known as protobuf: send JSON`,
+    );
   }
   return { apiVersion, kind, ...decodeMessage(message, raw, 0) };
 }
@@ -69,7 +75,8 @@ function decodeMessage(message: string, bytes: Buffer, depth: number): Record<st
     if (field === undefined) continue;
     const [, name, type, flags = ''] = field;
     if (flags.includes('i')) {
-      for (const [key, value] of Object.entries(decodeMessage(type, part.bytes, depth + 1))) result.set(key, value);
+      for (const [key, value] of Object.entries(decodeMessage(type, part.bytes, depth + 1)))
+        result.set(key, value);
     } else if (flags.includes('m')) {
       const map = (result.get(name) ?? Object.create(null)) as Record<string, unknown>;
       const [key, value] = decodeEntry(type, part.bytes, depth);
@@ -98,7 +105,7 @@ function decodeEntry(type: string, bytes: Buffer, depth: number): [string, Value
     if (part.number === 1) key = part.bytes.toString('utf8');
     if (part.number === 2) value = decodeValue(type, part, depth);
   }
-  return [key, value ?? (type === 'string' || type === 'bytes' ? '' : decodeMessage(type, Buffer.alloc(0), depth))];
+  return [key, value ?? (type === 'string' || type === 'bytes' ? '' : decodeMessage(type, NOTHING, depth))];
 }
 
 function decodeValue(type: string, part: Part, depth: number): Value {
@@ -158,7 +165,8 @@ function numbers(bytes: Buffer): ReadonlyMap<number, bigint> {
 }
 
 function text(bytes: Buffer, number: number): string {
-  for (const part of new Reader(bytes).fields()) if (part.number === number) return part.bytes.toString('utf8');
+  for (const part of new Reader(bytes).fields())
+    if (part.number === number) return part.bytes.toString('utf8');
   return '';
 }
 
@@ -194,8 +202,6 @@ interface Part {
   readonly double: number;
   readonly bytes: Buffer;
 }
-
-const NOTHING = Buffer.alloc(0);
 
 /** Reads the wire format of protocol buffers. */
 class Reader {

@@ -21,25 +21,34 @@ export interface ResponseContext {
 }
 
 /** Writes an answer in the shape and encoding that the client accepts. */
-export async function respond(response: ServerResponse, answer: Answer, context: ResponseContext): Promise<void> {
+export async function respond(
+  response: ServerResponse,
+  answer: Answer,
+  context: ResponseContext,
+): Promise<void> {
   for (const warning of context.warnings) response.appendHeader('Warning', warningHeader(warning));
   if (answer.type === 'stream') {
     await answer.run(response);
     return;
   }
   if (answer.type === 'text') {
-    response.writeHead(answer.status, { 'Content-Type': answer.contentType ?? 'text/plain; charset=utf-8' });
-    response.end(answer.text);
+    const extra = { 'Content-Type': answer.contentType ?? 'text/plain; charset=utf-8' };
+    await send(response, { status: answer.status, text: answer.text, encoding: 'json', extra }, context);
     return;
   }
   const presentation = negotiate(context.message.headers.accept);
-  const text = answer.type === 'document' ? JSON.stringify(answer.document) : encode(answer, presentation, context);
+  const text =
+    answer.type === 'document' ? JSON.stringify(answer.document) : encode(answer, presentation, context);
   const status = answer.type === 'list' ? 200 : answer.status;
   const extra = answer.type === 'document' ? (answer.headers ?? {}) : {};
   await send(response, { status, text, encoding: presentation.encoding, extra }, context);
 }
 
-function encode(answer: ListAnswer | ObjectAnswer, presentation: Presentation, context: ResponseContext): string {
+function encode(
+  answer: ListAnswer | ObjectAnswer,
+  presentation: Presentation,
+  context: ResponseContext,
+): string {
   const options = { includeObject: context.query.get('includeObject') ?? 'Metadata', now: context.now };
   if (answer.type === 'object') {
     if (presentation.as === 'object') return jsonOf(answer.object);
@@ -90,7 +99,6 @@ function acceptsGzip(message: IncomingMessage): boolean {
 
 /** A `Warning` header with the code 299 (RFC 7234, 5.5), as kubectl prints it. */
 function warningHeader(text: string): string {
-  // eslint-disable-next-line no-control-regex
   const clean = text.replace(/[\u0000-\u001f\u007f]/g, ' ').replace(/["\\]/g, '\\$&');
   const latin = Buffer.from(clean.slice(0, 2000), 'utf8').toString('latin1');
   return `299 - "${latin}"`;

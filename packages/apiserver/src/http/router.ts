@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { errorMessage, MuralError } from '@mural/core';
 import type { Api } from '../api.ts';
+import { effectiveUser } from '../auth/impersonation.ts';
 import { refusal } from '../auth/rbac.ts';
 import type { Attributes } from '../auth/rules.ts';
 import type { Authenticator } from '../auth/users.ts';
@@ -9,7 +10,7 @@ import { createObject } from '../handlers/create.ts';
 import { deleteCollection, deleteObject } from '../handlers/delete.ts';
 import { discovery, rootPaths, versionInfo } from '../handlers/discovery.ts';
 import { readPodLog } from '../handlers/log.ts';
-import { openApi } from '../handlers/openapi.ts';
+import { OpenApiDocuments } from '../handlers/openapi.ts';
 import { patchObject } from '../handlers/patch.ts';
 import { getObject, listObjects } from '../handlers/read.ts';
 import { createReview, isReview, requestToken } from '../handlers/reviews.ts';
@@ -26,16 +27,25 @@ import { respond } from './respond.ts';
 /** Warnings beyond these are left out of an answer. */
 const WARNINGS = 20;
 
+/** Subresources that act on running pods: there are none. */
+const SIMULATED = new Set(['binding', 'ephemeralcontainers', 'resize']);
+
+function notHere(subresource: string): ApiError {
+  return new ApiError('MethodNotAllowed', `nothing here runs pods: ${subresource} is not served`, {});
+}
+
 /** Takes requests: who sends it, what it asks for, whether that is allowed, and the answer. */
 export class Router {
   readonly #api: Api;
   readonly #authenticator: Authenticator;
   readonly #stop: AbortSignal;
+  readonly #openApi: OpenApiDocuments;
 
   constructor(api: Api, authenticator: Authenticator, stop: AbortSignal) {
     this.#api = api;
     this.#authenticator = authenticator;
     this.#stop = stop;
+    this.#openApi = new OpenApiDocuments(api);
   }
 
   /** Answers one request. Never throws. */
@@ -67,7 +77,8 @@ export class Router {
     signal: AbortSignal,
   ): Promise<Answer> {
     const info = requestInfo(message.method ?? 'GET', url.pathname, url.searchParams);
-    const user = await this.#authenticator.identify(message);
+    const sender = await this.#authenticator.identify(message);
+    const user = effectiveUser(sender, message.headers, this.#api.authorizer);
     const request: ApiRequest = { info, user, query: url.searchParams, message, signal, warn };
     this.#authorize(request);
     if (!info.isResource) return this.#plain(request);
@@ -86,7 +97,11 @@ export class Router {
   #plain({ info, message }: ApiRequest): Answer {
     const { path } = info;
     if (message.method !== 'GET' && message.method !== 'HEAD') {
-      throw new ApiError('MethodNotAllowed', 'the server does not allow this method on the requested resource', {});
+      throw new ApiError(
+        'MethodNotAllowed',
+        'the server does not allow this method on the requested resource',
+        {},
+      );
     }
     if (/^\/(?:healthz|livez|readyz)(?:\/|$)/.test(path)) return { type: 'text', status: 200, text: 'ok' };
     if (path === '/version' || path === '/version/') return versionInfo();
@@ -94,7 +109,7 @@ export class Router {
     if (path === '/openid/v1/jwks') return document({ keys: [this.#api.tokens.publicJwk] });
     if (path === '/.well-known/openid-configuration') return document(openIdConfiguration());
     const accept = message.headers.accept ?? '';
-    const found = discovery(this.#api, path, accept) ?? openApi(this.#api, path, accept);
+    const found = discovery(this.#api, path, accept) ?? this.#openApi.answer(path, accept);
     if (found === undefined) throw noSuchPath();
     return found;
   }
@@ -103,14 +118,25 @@ export class Router {
     const { info, resource } = request;
     const api = { ...this.#api, authenticator: this.#authenticator };
     if (info.verb === 'create' && isReview(resource.storage)) return await createReview(api, request);
+    const verbs =
+      info.subresource === '' ? resource.verbs : (resource.subresources.get(info.subresource)?.verbs ?? []);
+    if (!verbs.includes(info.verb)) {
+      throw new ApiError(
+        'MethodNotAllowed',
+        'the server does not allow this method on the requested resource',
+        {},
+      );
+    }
     if (info.subresource === 'log') return readPodLog(api, request);
     if (info.subresource === 'scale') return await scaleObject(api, request);
     if (info.subresource === 'token') return await requestToken(api, request);
-    const verbs = info.subresource === '' ? resource.verbs : (resource.subresources.get(info.subresource)?.verbs ?? []);
-    if (!verbs.includes(info.verb)) {
-      throw new ApiError('MethodNotAllowed', 'the server does not allow this method on the requested resource', {});
-    }
-    switch (info.verb) {
+    if (SIMULATED.has(info.subresource)) throw notHere(info.subresource);
+    return await this.#object(request);
+  }
+
+  async #object(request: ResourceRequest): Promise<Answer> {
+    const api = this.#api;
+    switch (request.info.verb) {
       case 'get':
         return getObject(api, request);
       case 'list':
@@ -137,12 +163,13 @@ export class Router {
   ): Promise<void> {
     const known = error instanceof ApiError ? error : undefined;
     if (known === undefined) {
-      const code = error instanceof MuralError ? error.code : undefined;
+      const code: unknown = error instanceof MuralError ? error.code : undefined;
       const { method, url = '' } = context.message;
-      const path = url.split('?')[0];
+      const path = url.replace(/\?.*$/, '');
       this.#api.log.error({ method, path, code, error: errorMessage(error) }, 'a request failed');
     }
-    const failure = known ?? new ApiError('InternalError', 'Internal error occurred: the request could not be carried out');
+    const failure =
+      known ?? new ApiError('InternalError', 'Internal error occurred: the request could not be carried out');
     if (response.headersSent || response.destroyed) {
       response.destroy();
       return;
@@ -188,4 +215,3 @@ function attributesOf(info: RequestInfo, query: URLSearchParams, api: Api): Attr
   }
   return { verb, isResource, group, plural, subresource, namespace, name, path };
 }
-

@@ -31,10 +31,11 @@ const NOT_SERVED = new Set([
 
 /** The resources built into Kubernetes, in the order of discovery. */
 export function builtinResources(schemas: SchemaSource): ApiResource[] {
-  return Object.entries(discovery as Readonly<Record<string, readonly Line[]>>).flatMap(([apiVersion, lines]) =>
-    lines
-      .filter((line) => !line.name.includes('/'))
-      .map((line) => builtinResource(apiVersion, line, lines, schemas)),
+  return Object.entries(discovery as Readonly<Record<string, readonly Line[]>>).flatMap(
+    ([apiVersion, lines]) =>
+      lines
+        .filter((line) => !line.name.includes('/'))
+        .map((line) => builtinResource(apiVersion, line, lines, schemas)),
   );
 }
 

@@ -46,6 +46,6 @@ const TO_CORE: Readonly<Record<string, string>> = Object.fromEntries(
 );
 
 function renamed(object: Stored, apiVersion: string, names: Readonly<Record<string, string>>): Stored {
-  const fields = Object.entries(object).map(([key, value]) => [names[key] ?? key, value]);
+  const fields = Object.entries(object).map(([key, value]): [string, unknown] => [names[key] ?? key, value]);
   return compact({ ...Object.fromEntries(fields), apiVersion }) as Stored;
 }

@@ -1,5 +1,5 @@
 import type { Stored } from '../objects.ts';
-import { dig } from '../objects.ts';
+import { dig, scalarText } from '../objects.ts';
 import { badRequest } from '../status.ts';
 import type { ApiResource } from './types.ts';
 
@@ -77,7 +77,10 @@ export function fieldSelector(selector: string | undefined, resource: ApiResourc
   const everything = { matches: () => true, name: undefined, namespace: undefined };
   if (selector === undefined || selector.trim() === '') return everything;
   if (selector.length > LIMIT) throw badRequest('the field selector is too long');
-  const terms = selector.split(',').filter((term) => term.trim() !== '').map((term) => parseTerm(term, resource));
+  const terms = selector
+    .split(',')
+    .filter((term) => term.trim() !== '')
+    .map((term) => parseTerm(term, resource));
   const pinned = (field: string): string | undefined =>
     terms.find((term) => term.field === field && term.equal)?.value;
   return {
@@ -105,15 +108,13 @@ function check(field: string, resource: ApiResource): void {
   if (resource.custom !== undefined || LEGACY_WORDS.has(resource.storage)) {
     throw badRequest(`field label not supported: ${field}`);
   }
-  throw badRequest(
-    `"${field}" is not a known field selector: only "metadata.name", "metadata.namespace"`,
-  );
+  throw badRequest(`"${field}" is not a known field selector: only "metadata.name", "metadata.namespace"`);
 }
 
 function valueOf(object: Stored, field: string): string {
   const value = dig(object, ...(PLACES[field] ?? field).split('.'));
   if (value === undefined || value === null) return DEFAULTS[field] ?? '';
-  return typeof value === 'object' ? '' : String(value as string | number | boolean);
+  return scalarText(value);
 }
 
 /** What an absent field counts as, where that is not the empty string. */

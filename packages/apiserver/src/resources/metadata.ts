@@ -20,17 +20,22 @@ export function metadataErrors(object: Stored, resource: ApiResource): FieldErro
   ];
 }
 
+/** One error for each way in which a value breaks a rule. */
+function wrong(field: string, badValue: string, details: readonly string[]): FieldError[] {
+  return details.map((detail) => ({ field, type: 'Invalid', detail, badValue }));
+}
+
 function nameErrors(name: string, rule: NameRule, field: string): FieldError[] {
   if (name === '') return [{ field, type: 'Required', detail: 'name or generateName is required' }];
-  return rule(name).map((detail) => ({ field, type: 'Invalid', detail, badValue: name }));
+  return wrong(field, name, rule(name));
 }
 
 function labelErrors(labels: unknown): FieldError[] {
   const field = 'metadata.labels';
   if (labels === undefined) return [];
   return stringEntries(labels).flatMap(([key, value]) => [
-    ...qualifiedName(key).map((detail) => ({ field, type: 'Invalid', detail, badValue: key })),
-    ...labelValue(value).map((detail) => ({ field, type: 'Invalid', detail, badValue: value })),
+    ...wrong(field, key, qualifiedName(key)),
+    ...wrong(field, value, labelValue(value)),
   ]);
 }
 
@@ -42,9 +47,7 @@ function annotationErrors(annotations: unknown): FieldError[] {
     (sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value),
     0,
   );
-  const keys = entries.flatMap(([key]) =>
-    qualifiedName(key.toLowerCase()).map((detail) => ({ field, type: 'Invalid', detail, badValue: key })),
-  );
+  const keys = entries.flatMap(([key]) => wrong(field, key, qualifiedName(key.toLowerCase())));
   if (size <= ANNOTATIONS_LIMIT) return keys;
   return [...keys, { field, type: 'TooLong', detail: `may not be more than ${ANNOTATIONS_LIMIT} bytes` }];
 }
@@ -57,9 +60,7 @@ function stringEntries(map: unknown): [string, string][] {
 function finalizerErrors(finalizers: readonly string[] | undefined): FieldError[] {
   const field = 'metadata.finalizers';
   const errors: FieldError[] = [];
-  for (const name of finalizers ?? []) {
-    errors.push(...qualifiedName(name).map((detail) => ({ field, type: 'Invalid', detail, badValue: name })));
-  }
+  for (const name of finalizers ?? []) errors.push(...wrong(field, name, qualifiedName(name)));
   if (finalizers?.includes('orphan') === true && finalizers.includes('foregroundDeletion')) {
     const detail = 'finalizer orphan and finalizer foregroundDeletion are mutually exclusive';
     errors.push({ field, type: 'Invalid', detail, badValue: finalizers });

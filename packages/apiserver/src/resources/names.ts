@@ -44,7 +44,9 @@ export const serviceName = rule(
 /** Names that only must fit into a URL: those of RBAC objects. */
 export const pathSegmentName: NameRule = (name) => {
   if (name === '.' || name === '..') return [`may not be '${name}'`];
-  return ['/', '%'].filter((character) => name.includes(character)).map((character) => `may not contain '${character}'`);
+  return ['/', '%']
+    .filter((character) => name.includes(character))
+    .map((character) => `may not contain '${character}'`);
 };
 
 const NAME_PART_RULE = rule(
@@ -66,7 +68,8 @@ export const qualifiedName: NameRule = (name) => {
     ];
   }
   if (second === undefined) return nameWords(first);
-  const prefix = first === '' ? ['prefix part must be non-empty'] : subdomainName(first).map((w) => `prefix part ${w}`);
+  const prefix =
+    first === '' ? ['prefix part must be non-empty'] : subdomainName(first).map((w) => `prefix part ${w}`);
   return [...prefix, ...nameWords(second)];
 };
 
@@ -87,7 +90,9 @@ const LABEL_VALUE_RULE = rule(
 
 /** Values of labels. */
 export const labelValue: NameRule = (value) =>
-  LABEL_VALUE_RULE(value).map((words) => (words.startsWith('must be no more') ? 'must be no more than 63 bytes' : words));
+  LABEL_VALUE_RULE(value).map((words) =>
+    words.startsWith('must be no more') ? 'must be no more than 63 bytes' : words,
+  );
 
 /** The rule for the names of a resource. */
 export function nameRuleOf(storage: string): NameRule {

@@ -65,7 +65,10 @@ export class Resources {
       .list(CRD_STORAGE)
       .flatMap(customResources)
       .filter((resource) => !this.#builtinByPath.has(pathOf(resource)));
-    this.#byPath = new Map([...this.#builtinByPath, ...this.#custom.map((one) => [pathOf(one), one] as const)]);
+    this.#byPath = new Map([
+      ...this.#builtinByPath,
+      ...this.#custom.map((one) => [pathOf(one), one] as const),
+    ]);
   }
 }
 

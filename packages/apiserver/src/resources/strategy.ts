@@ -1,7 +1,7 @@
 import { isRecord, jsonEqual } from '@mural/core';
 import type { Stored } from '../objects.ts';
-import { compact, dig, digStrings, setIn } from '../objects.ts';
-import type { InvalidField } from '../status.ts';
+import { compact, dig, digStrings, omit, setIn } from '../objects.ts';
+import type { FieldError } from '../schema/index.ts';
 import type { ApiResource } from './types.ts';
 
 /** Built-in resources whose metadata counts the generations of their spec. */
@@ -56,9 +56,7 @@ export function hasGeneration(resource: ApiResource): boolean {
 /** An object as its creator may set it: without status, of the first generation. */
 export function prepareCreate(object: Stored, resource: ApiResource): Stored {
   const keepsStatus = !resource.subresources.has('status') || STATUS_FROM_CREATOR.has(resource.storage);
-  const { status, ...rest } = object;
-  const prepared = (keepsStatus ? object : rest) as Stored;
-  void status;
+  const prepared = keepsStatus ? object : (omit(object, 'status') as Stored);
   if (resource.storage === 'namespaces') return prepareNamespace(prepared);
   return prepared;
 }
@@ -80,7 +78,12 @@ export function labelledNamespace(object: Stored): Stored {
 }
 
 /** What an update may change: everything but the status, or the status alone. */
-export function prepareUpdate(object: Stored, live: Stored, resource: ApiResource, subresource: string): Stored {
+export function prepareUpdate(
+  object: Stored,
+  live: Stored,
+  resource: ApiResource,
+  subresource: string,
+): Stored {
   if (subresource === 'status') {
     const status = dig(object, 'status');
     return compact({ ...live, status }) as Stored;
@@ -107,16 +110,13 @@ export function startsGeneration(before: Stored, after: Stored, resource: ApiRes
 
 /** The part of an object that its generation counts: all but metadata, and status where it is apart. */
 function desired(object: Stored, resource: ApiResource): unknown {
-  const { metadata, status, apiVersion, kind, ...rest } = object;
-  void metadata;
-  void apiVersion;
-  void kind;
-  return resource.subresources.has('status') ? rest : { ...rest, status };
+  const fields = ['metadata', 'apiVersion', 'kind'];
+  return omit(object, ...fields, ...(resource.subresources.has('status') ? ['status'] : []));
 }
 
 /** Errors for fields that changed although they may not. */
-export function immutableErrors(before: Stored, after: Stored, resource: ApiResource): InvalidField[] {
-  const errors: InvalidField[] = [];
+export function immutableErrors(before: Stored, after: Stored, resource: ApiResource): FieldError[] {
+  const errors: FieldError[] = [];
   for (const field of IMMUTABLE[resource.storage] ?? []) {
     const path = field.split('.');
     const value = dig(after, ...path);
@@ -128,11 +128,11 @@ export function immutableErrors(before: Stored, after: Stored, resource: ApiReso
 }
 
 /** ConfigMaps and Secrets with `immutable: true`. */
-function frozenDataErrors(before: Stored, after: Stored, resource: ApiResource): InvalidField[] {
+function frozenDataErrors(before: Stored, after: Stored, resource: ApiResource): FieldError[] {
   if (resource.storage !== 'configmaps' && resource.storage !== 'secrets') return [];
   if (before['immutable'] !== true) return [];
   const detail = 'field is immutable when `immutable` is set';
-  const errors: InvalidField[] = [];
+  const errors: FieldError[] = [];
   if (after['immutable'] !== true) errors.push({ field: 'immutable', type: 'Forbidden', detail });
   for (const field of ['data', 'binaryData']) {
     if (!jsonEqual(before[field], after[field])) errors.push({ field, type: 'Forbidden', detail });
@@ -144,7 +144,7 @@ function frozenDataErrors(before: Stored, after: Stored, resource: ApiResource):
 const DATA_LIMIT = 1_048_576;
 
 /** Errors for ConfigMaps and Secrets that hold too much. */
-export function sizeErrors(object: Stored, resource: ApiResource): InvalidField[] {
+export function sizeErrors(object: Stored, resource: ApiResource): FieldError[] {
   const secret = resource.storage === 'secrets';
   if (!secret && resource.storage !== 'configmaps') return [];
   const data = Object.values(isRecord(object['data']) ? object['data'] : {});

@@ -2,15 +2,7 @@ import type { ResourceName } from '../status.ts';
 import type { TypeSchema } from '../schema/index.ts';
 
 /** A verb of the API, as discovery lists it and RBAC names it. */
-export type Verb =
-  | 'create'
-  | 'delete'
-  | 'deletecollection'
-  | 'get'
-  | 'list'
-  | 'patch'
-  | 'update'
-  | 'watch';
+export type Verb = 'create' | 'delete' | 'deletecollection' | 'get' | 'list' | 'patch' | 'update' | 'watch';
 
 /** A subresource as discovery lists it. */
 export interface Subresource {

@@ -153,7 +153,8 @@ export class Store {
       const name = object.metadata.name ?? '';
       const previous = this.#head(resource, namespace, name);
       const place = `${resource}\0${namespace}/${name}`;
-      if (!undo.has(place)) undo.set(place, { had: this.#overlay.has(place), value: this.#overlay.get(place) });
+      if (!undo.has(place))
+        undo.set(place, { had: this.#overlay.has(place), value: this.#overlay.get(place) });
       this.#overlay.set(place, removed ? undefined : stored);
       this.#pending.push({ revision, resource, namespace, name, object: stored, previous, removed });
       return stored;

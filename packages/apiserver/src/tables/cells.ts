@@ -26,7 +26,9 @@ export function joined(values: readonly string[]): string {
 
 /** `a=b,c=d`, or `<none>`. */
 export function pairs(map: unknown): string {
-  return isRecord(map) ? joined(Object.entries(map).map(([key, value]) => `${key}=${String(value)}`)) : '<none>';
+  return isRecord(map)
+    ? joined(Object.entries(map).map(([key, value]) => `${key}=${String(value)}`))
+    : '<none>';
 }
 
 function size(object: unknown, ...path: readonly string[]): number {
@@ -151,7 +153,8 @@ export const CELLS: Readonly<Record<string, Readonly<Record<string, CellOf>>>> =
     Count: (o) => count(o, 'series', 'count') || count(o, 'count') || 1,
   },
   persistentvolumeclaims: {
-    Status: (o) => (o.metadata.deletionTimestamp === undefined ? digString(o, 'status', 'phase') : 'Terminating'),
+    Status: (o) =>
+      o.metadata.deletionTimestamp === undefined ? digString(o, 'status', 'phase') : 'Terminating',
     Volume: (o) => digString(o, 'spec', 'volumeName'),
     Capacity: (o) => digString(o, 'status', 'capacity', 'storage'),
     'Access Modes': (o) => accessModes(digStrings(o, 'status', 'accessModes')),
@@ -163,7 +166,8 @@ export const CELLS: Readonly<Record<string, Readonly<Record<string, CellOf>>>> =
     Capacity: (o) => digString(o, 'spec', 'capacity', 'storage'),
     'Access Modes': (o) => accessModes(digStrings(o, 'spec', 'accessModes')),
     'Reclaim Policy': (o) => digString(o, 'spec', 'persistentVolumeReclaimPolicy'),
-    Status: (o) => (o.metadata.deletionTimestamp === undefined ? digString(o, 'status', 'phase') : 'Terminating'),
+    Status: (o) =>
+      o.metadata.deletionTimestamp === undefined ? digString(o, 'status', 'phase') : 'Terminating',
     Claim: (o) => {
       const name = digString(o, 'spec', 'claimRef', 'name');
       return name === '' ? '' : `${digString(o, 'spec', 'claimRef', 'namespace')}/${name}`;

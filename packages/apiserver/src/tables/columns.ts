@@ -1,5 +1,6 @@
 import recorded from '../generated/columns.json' with { type: 'json' };
 import type { Stored } from '../objects.ts';
+import { scalarText } from '../objects.ts';
 import type { ApiResource, Column } from '../resources/types.ts';
 import { groupVersion } from '../resources/types.ts';
 import { age } from './ages.ts';
@@ -13,10 +14,12 @@ import { WORKLOAD_CELLS } from './workload-cells.ts';
 type Recorded = readonly [string, string, string, number];
 
 const BUILTIN = new Map(
-  Object.entries(recorded as unknown as Readonly<Record<string, readonly Recorded[]>>).map(([key, columns]) => [
-    key,
-    columns.map(([name, type, format, priority]): Column => ({ name, type, format, priority })),
-  ]),
+  Object.entries(recorded as unknown as Readonly<Record<string, readonly Recorded[]>>).map(
+    ([key, columns]) => [
+      key,
+      columns.map(([name, type, format, priority]): Column => ({ name, type, format, priority })),
+    ],
+  ),
 );
 const BY_RESOURCE: Readonly<Record<string, Readonly<Record<string, CellOf>>>> = {
   ...CELLS,
@@ -74,6 +77,6 @@ function customCell(object: Stored, column: Column, now: number): Cell {
     case 'boolean':
       return typeof value === 'boolean' ? value : null;
     default:
-      return typeof value === 'object' ? JSON.stringify(value) : String(value as string | number | boolean);
+      return typeof value === 'object' ? JSON.stringify(value) : scalarText(value);
   }
 }

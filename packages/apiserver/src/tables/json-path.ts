@@ -5,7 +5,12 @@ type Step =
   | { readonly type: 'field'; readonly name: string }
   | { readonly type: 'index'; readonly index: number }
   | { readonly type: 'all' }
-  | { readonly type: 'filter'; readonly path: readonly Step[]; readonly operator: string; readonly value: unknown };
+  | {
+      readonly type: 'filter';
+      readonly path: readonly Step[];
+      readonly operator: string;
+      readonly value: unknown;
+    };
 
 /** A path that was read; finds values in an object. */
 export type JsonPath = (object: unknown) => unknown[];

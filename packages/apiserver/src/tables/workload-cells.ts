@@ -9,7 +9,9 @@ import { containers, count, joined, orNone, pairs } from './cells.ts';
 export function selectorText(selector: unknown): string {
   if (!isRecord(selector)) return '<none>';
   const labels = dig(selector, 'matchLabels');
-  const plain = isRecord(labels) ? Object.entries(labels).map(([key, value]) => `${key}=${String(value)}`) : [];
+  const plain = isRecord(labels)
+    ? Object.entries(labels).map(([key, value]) => `${key}=${String(value)}`)
+    : [];
   const operators: Readonly<Record<string, string>> = { In: 'in', NotIn: 'notin' };
   const expressions = digList(selector, 'matchExpressions').map((one) => {
     const key = digString(one, 'key');
@@ -39,7 +41,10 @@ function readyOf(object: Stored): Cell {
 }
 
 function restarts(pod: Stored): number {
-  return digList(pod, 'status', 'containerStatuses').reduce<number>((sum, one) => sum + count(one, 'restartCount'), 0);
+  return digList(pod, 'status', 'containerStatuses').reduce<number>(
+    (sum, one) => sum + count(one, 'restartCount'),
+    0,
+  );
 }
 
 function podReady(pod: Stored): string {
@@ -61,7 +66,9 @@ function podStatus(pod: Stored): string {
 
 function jobStatus(job: Stored): string {
   const holds = (type: string): boolean =>
-    digList(job, 'status', 'conditions').some((one) => dig(one, 'type') === type && dig(one, 'status') === 'True');
+    digList(job, 'status', 'conditions').some(
+      (one) => dig(one, 'type') === type && dig(one, 'status') === 'True',
+    );
   if (holds('Complete')) return 'Complete';
   if (holds('Failed')) return 'Failed';
   if (job.metadata.deletionTimestamp !== undefined) return 'Terminating';
