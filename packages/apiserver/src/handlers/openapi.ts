@@ -5,7 +5,15 @@ import { openApiV2, openApiV3, openApiV3Index, type ServedResource } from '../op
 import { CRD_STORAGE } from '../resources/registry.ts';
 import type { ApiResource } from '../resources/types.ts';
 import { groupVersion } from '../resources/types.ts';
-import { ApiError } from '../status.ts';
+
+/** The only form of the second version that kubectl asks for. */
+const V2_PROTOBUF = 'application/com.github.proto-openapi.spec.v2.v1.0+protobuf';
+/**
+ * A document in that form (gnostic's `openapi.v2.Document`): `swagger` and `info`, and no paths.
+ * kubectl turns to it only for kinds that the third version does not have, which are those that are
+ * not served at all; it then says so.
+ */
+const EMPTY_V2 = '\n\x032.0\x12\x10\n\x0aKubernetes\x12\x02v1';
 
 /** Documents by their path, as long as what they describe stays the same. */
 interface Kept {
@@ -36,9 +44,8 @@ export class OpenApiDocuments {
   }
 
   #v2(accept: string): TextAnswer {
-    // The protobuf form has no other reader than clients that also read the third version.
     const readsJson = accept === '' || /json|\*\/\*/.test(accept);
-    if (!readsJson) throw new ApiError('NotAcceptable', 'only application/json is served here');
+    if (!readsJson) return { type: 'text', status: 200, text: EMPTY_V2, contentType: V2_PROTOBUF };
     const resources = this.#api.resources.all();
     return json(
       this.#keep('/openapi/v2', this.#hashOf(resources), () => openApiV2(resources.flatMap(served))),
