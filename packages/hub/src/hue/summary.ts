@@ -109,19 +109,19 @@ function readiness({ publication, spokes }: SummaryInput): Stated {
   const broken = all.filter((spoke) => !isOnItsWay(spoke));
   const [first] = broken;
   if (first !== undefined) {
-    const message = `${broken.length} of ${total} spokes failed: ${first.name}: ${first.message ?? 'no message'}`;
+    const message = `${broken.length} of ${count(total, 'spoke')} failed: ${first.name}: ${first.message ?? 'no message'}`;
     return failed(first.reason ?? 'ReconciliationFailed', message);
   }
   if (ready === total) {
     return {
       status: 'True',
       reason: 'ReconciliationSucceeded',
-      message: `ready on ${ready} of ${total} spokes`,
+      message: `ready on ${ready} of ${count(total, 'spoke')}`,
     };
   }
   const unready = [...all, ...waiting];
   const why = unready[0]?.message === undefined ? '' : ` (${unready[0].name}: ${unready[0].message})`;
-  const message = `waiting for ${unready.length} of ${total} spokes: ${nameSome(unready)}${why}`;
+  const message = `waiting for ${unready.length} of ${count(total, 'spoke')}: ${nameSome(unready)}${why}`;
   return { status: 'Unknown', reason: 'Progressing', message };
 }
 
@@ -157,7 +157,7 @@ function stateProgress(conditions: Conditions, input: SummaryInput): void {
     conditions.set('Published', {
       status: 'True',
       reason: 'PublishSucceeded',
-      message: `published to ${spokes.length} ${spokes.length === 1 ? 'spoke' : 'spokes'}`,
+      message: `published to ${count(spokes.length, 'spoke')}`,
     });
   }
 }
@@ -166,7 +166,7 @@ function renderedAs(made: SummaryInput['made'], spokes: number): Stated {
   const message =
     made === undefined
       ? 'rendered'
-      : `rendered ${made.objects} objects into ${made.artifacts} artifacts for ${spokes} spokes`;
+      : `rendered ${count(made.objects, 'object')} into ${count(made.artifacts, 'artifact')} for ${count(spokes, 'spoke')}`;
   return { status: 'True', reason: 'RenderSucceeded', message };
 }
 
@@ -176,7 +176,7 @@ function health(spokes: readonly WorkloadSpokeStatus[]): Stated {
   if (bad.length > 0) {
     return failed(
       bad[0]?.healthReason ?? 'HealthCheckFailed',
-      `${bad.length} of ${spokes.length} spokes are not healthy: ${nameSome(bad)}`,
+      `${bad.length} of ${count(spokes.length, 'spoke')} are not healthy: ${nameSome(bad)}`,
     );
   }
   const unknown = spokes.filter(({ healthy }) => healthy !== 'True');
@@ -197,10 +197,14 @@ function health(spokes: readonly WorkloadSpokeStatus[]): Stated {
   return {
     status: 'Unknown',
     reason: told[0]?.healthReason ?? 'Progressing',
-    message: `${told.length} of ${spokes.length} spokes ${why}: ${nameSome(told)}`,
+    message: `${told.length} of ${count(spokes.length, 'spoke')} ${why}: ${nameSome(told)}`,
   };
 }
 
 function failed(reason: string, message: string): Stated {
   return { status: 'False', reason, message };
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }

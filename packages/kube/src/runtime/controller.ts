@@ -7,6 +7,7 @@ import {
   silentLogger,
   systemClock,
 } from '@mural/core';
+import { isKubeError } from '../errors.ts';
 import type { KubeObject } from '../objects.ts';
 import type { Cache } from './cache.ts';
 import { ReconcileError } from './reconcile-error.ts';
@@ -171,7 +172,11 @@ class ControlLoop<T extends KubeObject> implements Controller {
     this.#failures.set(key, failures);
     const { baseMs, capMs } = this.#options.backoff ?? BACKOFF;
     const wait = backoff(failures, baseMs, capMs, this.#options.random ?? Math.random);
-    this.#log.warn({ key, err: error, failures, retryInMs: Math.round(wait) }, 'reconciliation failed');
+    const facts = { key, err: error, failures, retryInMs: Math.round(wait) };
+    // Somebody else wrote first: the next try, on the newer object, is how that is meant to end.
+    if (isKubeError(error, 'Conflict') && failures === 1)
+      this.#log.debug(facts, 'reconciliation met a conflict');
+    else this.#log.warn(facts, 'reconciliation failed');
     this.#queue.addAfter(key, Math.max(wait, reconcileError?.requeueAfterMs ?? 0));
   }
 }
