@@ -77,6 +77,28 @@ describe('pushArtifact', () => {
     ]);
   });
 
+  it('sends the blobs that a registry lost under a manifest it still has, where that is asked for', async () => {
+    const [layer] = artifact.layers;
+    const lost = { method: 'HEAD', path: new RegExp(`blobs/${layer?.digest ?? ''}`) };
+    await pushArtifact(client, REPO, artifact, { tags: ['v1'] });
+    registry.requests.length = 0;
+    const complete = { tags: ['v1'], complete: true };
+    expect(await pushArtifact(client, REPO, artifact, complete)).toMatchObject({ pushed: false, bytes: 0 });
+    registry.fail({ ...lost, fault: { kind: 'answer', status: 404 } });
+    registry.requests.length = 0;
+    expect(await pushArtifact(client, REPO, artifact, complete)).toMatchObject({
+      pushed: true,
+      bytes: layer?.size,
+    });
+    expect(asked()).toEqual([
+      'HEAD manifests/v1',
+      `HEAD blobs/${artifact.config.digest}`,
+      `HEAD blobs/${layer?.digest ?? ''}`,
+      'POST blobs/uploads/',
+      expect.stringMatching(/^PUT blobs\/uploads\//),
+    ]);
+  });
+
   it('takes a refused tag for a success when another pusher has put the same there', async () => {
     const refuse = {
       fault: { kind: 'answer', status: 400, body: '{"errors":[{"code":"TAG_INVALID"}]}' },

@@ -6,7 +6,7 @@ import type { PackedArtifact } from './pack.ts';
 /** What {@link pushArtifact} did. */
 export interface PushResult {
   readonly digest: Digest;
-  /** False when every tag held this artifact already, and nothing was sent. */
+  /** False when the registry held it all already, and nothing was sent. */
   readonly pushed: boolean;
   /** Bytes of blobs and manifests that were sent. */
   readonly bytes: number;
@@ -19,29 +19,37 @@ export interface PushResult {
  * A tag that holds the digest already is a success and is not written: registries with immutable tags
  * refuse even identical manifests.
  *
+ * A registry can hold a manifest and have lost one of its blobs. With `complete` the blobs of an
+ * artifact that is there are asked for as well, and those that are missing are sent.
+ *
  * @throws OciError as the client's calls do
  */
 export async function pushArtifact(
   client: RegistryClient,
   repository: string,
   artifact: PackedArtifact,
-  options: { readonly tags?: readonly string[]; readonly signal?: AbortSignal | undefined } = {},
+  options: {
+    readonly tags?: readonly string[];
+    readonly complete?: boolean;
+    readonly signal?: AbortSignal | undefined;
+  } = {},
 ): Promise<PushResult> {
-  const { signal } = options;
+  const { complete = false, signal, tags = [] } = options;
   const { digest } = artifact;
   const missing: string[] = [];
-  for (const tag of options.tags ?? []) {
-    const held = await client.headManifest(repository, tag, signal);
-    if (held?.digest !== digest) missing.push(tag);
+  for (const tag of tags) {
+    const found = await client.headManifest(repository, tag, signal);
+    if (found?.digest !== digest) missing.push(tag);
   }
-  if (missing.length === 0 && options.tags !== undefined && options.tags.length > 0) {
-    return { digest, pushed: false, bytes: 0 };
-  }
+  const tagged = tags.length > missing.length;
+  const held = tagged || (await client.headManifest(repository, digest, signal)) !== undefined;
   let bytes = 0;
-  if ((await client.headManifest(repository, digest, signal)) === undefined) {
+  if (!held || complete) {
     for (const blob of [artifact.config, ...artifact.layers]) {
       if (await client.putBlob(repository, blob, signal)) bytes += blob.size;
     }
+  }
+  if (!held) {
     await client.putManifest(repository, digest, artifact.manifest, artifact.mediaType, signal);
     bytes += artifact.manifest.length;
   }

@@ -30,7 +30,8 @@ export class Pusher {
   }
 
   /**
-   * Makes sure that the registry holds the artifact under the tag. What is there already is not sent.
+   * Makes sure that the registry holds the artifact under the tag, with every blob. What is there
+   * already is not sent.
    *
    * @returns whether anything was sent
    * @throws OciError
@@ -41,6 +42,8 @@ export class Pusher {
     try {
       const result = await pushArtifact(this.#registry.client, this.#repository, artifact, {
         tags: [tag],
+        // What is pushed again is a look whether it is still there: of all of it.
+        complete: true,
         signal: AbortSignal.any([signal, AbortSignal.timeout(PUSH_DEADLINE_MS)]),
       });
       const line = { ...facts, bytes: result.bytes, durationMs: this.#clock.now() - started };
