@@ -42,15 +42,12 @@ function start(name: string, args: readonly string[], base: string): Child {
 }
 
 async function startHub(progress: Progress, signal: AbortSignal): Promise<Readonly<Record<string, string>>> {
-  progress.update(HUB, 'starting API, registry and controllers');
+  progress.update(HUB, 'starting API, registry, controllers and console');
   const base = join(DATA, 'hub');
   const notes = join(DATA, 'addresses.json');
   const ports = await choosePorts(notes);
-  const child = start(
-    'The hub',
-    ['up', '--data', base, '--api-port', String(ports.api), '--registry-port', String(ports.registry)],
-    base,
-  );
+  const listen = Object.entries(ports).flatMap(([name, port]) => [`--${name}-port`, String(port)]);
+  const child = start('The hub', ['up', '--data', base, ...listen], base);
   const ready = await child.ready(signal);
   writeFileSync(notes, JSON.stringify(ready));
   progress.update(HUB, `serves its API at ${ready.api ?? ''} and the registry at ${ready.registry ?? ''}`);
@@ -113,6 +110,10 @@ Where to go on, in another terminal:
   kubectl get ocirepository --namespace mural-system
   kubectl logs --namespace mural-system deployment/hue
   npx mural status
+
+The console is ${ready.console ?? ''}; it asks for the token in the kubeconfig:
+
+  kubectl config view --raw -o jsonpath='{.users[0].user.token}'
 
 The registry is ${ready.registry ?? ''}; its CA is ${ready.ca ?? ''}:
 

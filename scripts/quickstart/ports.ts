@@ -2,24 +2,35 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 
+/** The ports that a hub listens on. */
+export interface Ports {
+  readonly api: number;
+  readonly registry: number;
+  readonly console: number;
+}
+
 /**
  * The ports for a run: those of the run before, so that nothing that was noted down goes stale;
  * else the usual ones; and where another program has one of them, any.
  */
-export async function choosePorts(
-  readyFile: string,
-): Promise<{ readonly api: number; readonly registry: number }> {
+export async function choosePorts(readyFile: string): Promise<Ports> {
   const before = previous(readyFile);
   return {
     api: await firstFree(before.api, 7443),
     registry: await firstFree(before.registry, 5000),
+    console: await firstFree(before.console, 8080),
   };
 }
 
-function previous(file: string): { readonly api?: number; readonly registry?: number } {
+function previous(file: string): Partial<Ports> {
   try {
-    const { api, registry } = JSON.parse(readFileSync(file, 'utf8')) as Record<'api' | 'registry', string>;
-    return { api: Number(new URL(api).port), registry: Number(new URL(registry).port) };
+    const urls = JSON.parse(readFileSync(file, 'utf8')) as Partial<Record<keyof Ports, string>>;
+    const names = ['api', 'registry', 'console'] as const;
+    return Object.fromEntries(
+      names
+        .map((name) => [name, Number(URL.parse(urls[name] ?? '')?.port ?? Number.NaN)] as const)
+        .filter(([, port]) => port > 0),
+    );
   } catch {
     return {};
   }

@@ -34,6 +34,7 @@ export interface MuralProcess {
 export interface HubReady {
   readonly api: string;
   readonly registry: string;
+  readonly console: string;
   readonly kubeconfig: string;
   readonly dockerConfig: string;
   readonly ca: string;
@@ -93,7 +94,8 @@ export async function mural(
   };
 }
 
-async function start(
+/** Starts a `mural` that writes a ready file, and waits for that. Its log is `<data>.log`. */
+export async function startMural(
   args: readonly string[],
   data: string,
   readyFile: string,
@@ -157,7 +159,7 @@ export async function startHub(
     '--registry-port',
     String(options.registryPort ?? 0),
   ];
-  const { process: started, ready } = await start(
+  const { process: started, ready } = await startMural(
     ['up', '--data', data, ...ports, '--console-port', '0', ...(options.args ?? [])],
     data,
     `${data}.ready.json`,
@@ -191,7 +193,7 @@ export async function startSpoke(
 
 /** Starts a spoke that was bootstrapped before. */
 export async function restartSpoke(name: string, data: string): Promise<SpokeProcess> {
-  const { process: started, ready } = await start(
+  const { process: started, ready } = await startMural(
     ['spoke', 'run', '--data', data, '--bootstrap', `${data}.bootstrap.yaml`, '--api-port', '0'],
     data,
     `${data}.ready.json`,

@@ -17,6 +17,7 @@ export async function runUp(options: UpOptions, context: Context): Promise<void>
       advertise: options.advertise,
       apiPort: options.apiPort,
       registryPort: options.registryPort,
+      consolePort: options.consolePort,
       values,
       registryCa,
       renderers: {
@@ -25,9 +26,10 @@ export async function runUp(options: UpOptions, context: Context): Promise<void>
       },
       log: { level: options.logLevel, echo: context.err },
     });
-    const { api, registry, kubeconfig, dockerConfig } = home.facts;
+    const { api, registry, console: page, kubeconfig, dockerConfig } = home.facts;
     const lines = [
       `The hub serves its API at ${api} and its registry at ${registry}.`,
+      `The console is at ${page}; the token that it asks for is in the kubeconfig.`,
       `  export KUBECONFIG=${kubeconfig}`,
       `  export DOCKER_CONFIG=${dockerConfig.replace(/\/config\.json$/, '')}`,
       'Ctrl-C stops it.',

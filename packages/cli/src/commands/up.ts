@@ -10,6 +10,7 @@ export interface UpOptions {
   readonly advertise?: string;
   readonly apiPort: number;
   readonly registryPort: number;
+  readonly consolePort: number;
   readonly values?: string;
   readonly registryCa?: string;
   readonly readyFile?: string;
@@ -22,14 +23,13 @@ export interface UpOptions {
 export function addUp(program: Command, context: Context): void {
   program
     .command('up')
-    .description('run the whole hub in one process: API, registry and controllers')
+    .description('run the whole hub in one process: API, registry, controllers and console')
     .option('--data <dir>', 'folder of all state', '.mural')
     .option('--listen <address>', 'address to listen on', addressOption, '127.0.0.1')
     .option('--advertise <host>', 'name or address that clients and spokes are told, if it is another')
     .option('--api-port <port>', 'port of the Kubernetes API; 0 for any', portOption, 7443)
     .option('--registry-port <port>', 'port of the OCI registry; 0 for any', portOption, 5000)
-    // Part of the command line of `mural up`; without a console in this process nothing listens there.
-    .addOption(new Option('--console-port <port>').argParser(portOption).hideHelp())
+    .option('--console-port <port>', 'port of the web console; 0 for any', portOption, 8080)
     .option('--values <file>', 'values.yaml of the chart')
     .option('--registry-ca <file>', 'CA (PEM) of a registry other than the embedded one')
     .option('--ready-file <file>', 'written as JSON when everything serves, removed at stop')

@@ -20,6 +20,8 @@ export interface HomeApi {
   readonly server: RunningApiServer;
   /** URL as clients are told it. */
   readonly url: string;
+  /** URL from within this machine. */
+  readonly localUrl: string;
   /** A client that acts as one of the controllers of this process. */
   clientOf(account: string): KubeClient;
 }
@@ -80,6 +82,7 @@ export async function startHomeApi(options: HomeApiOptions): Promise<HomeApi> {
   return {
     server,
     url,
+    localUrl: local,
     clientOf: (account) => createKubeClient({ server: local, ca: certificates.ca, token: tokenOf(account) }),
   };
 }

@@ -57,7 +57,7 @@ async function rootFetched(client: KubeClient): Promise<OCIRepository> {
 }
 
 function upArgs(data: string): string[] {
-  return ['up', '--data', data, '--api-port', '0', '--registry-port', '0'];
+  return ['up', '--data', data, '--api-port', '0', '--registry-port', '0', '--console-port', '0'];
 }
 
 async function modesBelow(path: string): Promise<Map<string, string>> {
@@ -86,7 +86,8 @@ describe('mural up', () => {
 
   it('serves, and says so in the ready file', async () => {
     hub = await spawnService(upArgs(data()), readyFile());
-    expect(Object.keys(hub.ready)).toEqual(['api', 'registry', 'kubeconfig', 'dockerConfig', 'ca']);
+    const keys = ['api', 'registry', 'console', 'kubeconfig', 'dockerConfig', 'ca'];
+    expect(Object.keys(hub.ready)).toEqual(keys);
     const client = await clientOf(hub.ready.kubeconfig ?? '');
     expect(JSON.parse(await client.raw('/version'))).toMatchObject({ gitVersion: /^v1\./ });
     await ready(client, 'hub');
@@ -128,7 +129,7 @@ describe('mural up', () => {
     expect(second.err).toContain(`another mural process works in ${data()}`);
     const port = new URL(hub.ready.api ?? '').port;
     const other = join(folder, 'other');
-    const third = await run(['up', '--data', other, '--api-port', port, '--registry-port', '0']);
+    const third = await run([...upArgs(other), '--api-port', port]);
     expect(third).toMatchObject({ code: 1, out: '' });
     expect(third.err).toMatch(new RegExp(`^error: port ${port} .*\nhint: .*--api-port`));
     await expect(stat(other)).rejects.toMatchObject({ code: 'ENOENT' });
@@ -204,7 +205,13 @@ describe('a hub with another registry', () => {
       );
       expect(findings).toEqual([]);
       home = await startHubHome({
-        ...{ dataDir: join(folder, 'external'), listen: '127.0.0.1', apiPort: 0, registryPort: 0 },
+        ...{
+          dataDir: join(folder, 'external'),
+          listen: '127.0.0.1',
+          apiPort: 0,
+          registryPort: 0,
+          consolePort: 0,
+        },
         ...{ values, renderers: {}, log: QUIET },
         registryCa: await readFile(registry.facts.ca ?? '', 'utf8'),
       });
@@ -232,7 +239,7 @@ describe('a hub with another registry', () => {
   it('makes no spoke of itself when the values name other spokes only', async () => {
     const { values } = parseValues('fleetConfig: { spokes: [{ name: edge-9 }] }', 'values.yaml');
     home = await startHubHome({
-      ...{ dataDir: join(folder, 'pure'), listen: '127.0.0.1', apiPort: 0, registryPort: 0 },
+      ...{ dataDir: join(folder, 'pure'), listen: '127.0.0.1', apiPort: 0, registryPort: 0, consolePort: 0 },
       ...{ values, renderers: {}, log: QUIET },
     });
     const client = await clientOf(home.facts.kubeconfig);

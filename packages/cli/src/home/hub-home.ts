@@ -1,3 +1,4 @@
+import { startConsole } from '@mural/console';
 import { type Clock, systemClock } from '@mural/core';
 import { startHub } from '@mural/hub';
 import { type KubeClient, MURAL_NAMESPACE } from '@mural/kube';
@@ -10,7 +11,7 @@ import { type Certificates, ensureCertificates } from './certificates.ts';
 import { createFolders, type Layout, layoutOf } from './layout.ts';
 import { lockFolder } from './lock.ts';
 import { type Logs, type LogSettings, openLogs } from './logs.ts';
-import { advertisedAddress, certificateNames, probe } from './network.ts';
+import { advertisedAddress, certificateNames, hostPort, listening, portOf, probe } from './network.ts';
 import { chooseRegistry, type RegistryChoice, settingsOf } from './registry-choice.ts';
 import { type HomeRegistry, openRegistry } from './registry.ts';
 import { writePrivate } from './secrets.ts';
@@ -29,6 +30,7 @@ export interface HubHomeOptions {
   readonly advertise?: string | undefined;
   readonly apiPort: number;
   readonly registryPort: number;
+  readonly consolePort: number;
   readonly values: Values;
   /** PEM of the CA of a registry other than the embedded one. */
   readonly registryCa?: string | undefined;
@@ -41,6 +43,7 @@ export interface HubHomeOptions {
 export interface HubFacts {
   readonly api: string;
   readonly registry: string;
+  readonly console: string;
   readonly kubeconfig: string;
   readonly dockerConfig: string;
   readonly ca: string;
@@ -57,7 +60,7 @@ export interface RunningHome<Facts> {
 const STOP_DEADLINE_MS = 8000;
 
 /**
- * Starts a whole hub in this process: API, registry, controllers, and the hub as its own spoke.
+ * Starts a whole hub in this process: API, registry, controllers, console, and the hub as its own spoke.
  *
  * When it fails, everything started until then is stopped again. Keys, credentials and state of an
  * earlier start are taken up.
@@ -112,15 +115,32 @@ async function assemble(parts: Assembly): Promise<HubFacts> {
   const api = await startHomeApi({ ...common, port: options.apiPort, flag: '--api-port', cluster: 'mural' });
   stack.push('api', async () => api.server.close());
   await startControllers(parts, { api, registry, certificates });
+  const page = await listening(portOfConsole(options), async () =>
+    startConsole({
+      listen: options.listen,
+      port: options.consolePort,
+      tls: certificates.server,
+      api: { server: api.localUrl, ca: certificates.ca },
+      log: logs.main,
+    }),
+  );
+  stack.push('console', async () => page.close());
   const stopRenewal = startRenewal({
     ...{ folder: layout.tls, names, current: certificates.server, clock, log: logs.main },
-    use: (pair) => registry.useCertificate(pair),
+    use: (pair) => {
+      registry.useCertificate(pair);
+      page.setTls(pair);
+    },
   });
   stack.push('renewal', stopRenewal);
-  logs.main.info({ api: api.url, registry: registry.url }, 'hub serves');
-  return {
+  const urls = {
     api: api.url,
     registry: registry.url,
+    console: `https://${hostPort(advertised, portOf(page.url))}`,
+  };
+  logs.main.info(urls, 'hub serves');
+  return {
+    ...urls,
     kubeconfig: layout.kubeconfig,
     dockerConfig: layout.dockerConfig,
     ca: layout.ca,
@@ -194,6 +214,11 @@ function clientOf(api: HomeApi, stack: Stack, account: string): KubeClient {
 
 function portsOf(options: HubHomeOptions, choice: RegistryChoice) {
   const { listen } = options;
-  const api = { flag: '--api-port', listen, port: options.apiPort };
-  return choice.runEmbedded ? [api, { flag: '--registry-port', listen, port: options.registryPort }] : [api];
+  const ports = [{ flag: '--api-port', listen, port: options.apiPort }, portOfConsole(options)];
+  const registry = { flag: '--registry-port', listen, port: options.registryPort };
+  return choice.runEmbedded ? [...ports, registry] : ports;
+}
+
+function portOfConsole({ listen, consolePort }: HubHomeOptions) {
+  return { flag: '--console-port', listen, port: consolePort };
 }

@@ -1,0 +1,1 @@
+export { type ConsoleOptions, type ConsoleTls, type RunningConsole, startConsole } from './server.ts';
