@@ -1,6 +1,6 @@
 import { isRecord } from '@mural/core';
 import type { TypeSchema } from '../schema/types.ts';
-import type { Fields } from './atoms.ts';
+import { type Fields, sameLeaf } from './atoms.ts';
 import { type ApplyConflict, ApplyConflictError, ApplyInvalidError } from './errors.ts';
 import {
   difference,
@@ -150,18 +150,29 @@ function apply(
   takeOver(owners, id, comparison, force);
   if (isEmptySet(set)) owners.delete(id);
 
-  const changed = !isEmptySet(comparison.changed) || !isEmptySet(comparison.removed);
+  const changed = !sameObject(before, after);
   if (changed && owners.has(id)) owners.set(id, { ...self, set, time: rfc3339(request.now) });
+  if (!changed) after = before;
   if (request.manager === 'kubectl') after = withCurrentLastApplied(after, applied);
   if (after === before && request.live !== undefined && sameOwners(known, owners)) return request.live;
   return withOwnerships(after, owners);
+}
+
+/** Whether the objects are the same as the API stores them, where a null field is an absent one. */
+function sameObject(a: unknown, b: unknown): boolean {
+  if (a === b || (a ?? null) === (b ?? null)) return true;
+  if (!isRecord(a) || !isRecord(b)) return sameLeaf(a, b);
+  for (const key of Object.keys(a)) if (!sameObject(a[key], b[key])) return false;
+  for (const key of Object.keys(b)) if (!Object.hasOwn(a, key) && (b[key] ?? null) !== null) return false;
+  return true;
 }
 
 function sameOwners(a: ReadonlyMap<string, Ownership>, b: ReadonlyMap<string, Ownership>): boolean {
   if (a.size !== b.size) return false;
   for (const [id, owner] of a) {
     const other = b.get(id);
-    if (other === undefined || other.apiVersion !== owner.apiVersion || !sameSet(owner.set, other.set)) return false;
+    if (other === undefined || other.apiVersion !== owner.apiVersion || !sameSet(owner.set, other.set))
+      return false;
   }
   return true;
 }
@@ -173,7 +184,12 @@ function ownedByAnyone(owners: ReadonlyMap<string, Ownership>): FieldSet {
 }
 
 /** Takes what changed away from everybody but `self`; a conflict when it may not be. */
-function takeOver(owners: Map<string, Ownership>, self: string, comparison: Comparison, force: boolean): void {
+function takeOver(
+  owners: Map<string, Ownership>,
+  self: string,
+  comparison: Comparison,
+  force: boolean,
+): void {
   const conflicts: ApplyConflict[] = [];
   for (const id of [...owners.keys()].sort()) {
     const owner = owners.get(id);
@@ -244,7 +260,10 @@ export function trackUpdate(request: UpdateRequest): ObjectFields {
   if (owners.size === 0 && before !== undefined) return after;
   const old = before === undefined ? emptyLike(after) : withoutOwnerships(before);
   const comparison = ignoring(compareObjects(old, after, schema), ignoredPaths(request.ignore));
-  const self: Manager = { ...managerOf({ ...request, applied: after }, 'Update'), apiVersion: request.apiVersion };
+  const self: Manager = {
+    ...managerOf({ ...request, applied: after }, 'Update'),
+    apiVersion: request.apiVersion,
+  };
   takeOver(owners, '', comparison, true);
   const taken = withoutSystemFields(comparison.changed);
   if (!isEmptySet(taken)) {
@@ -266,7 +285,10 @@ function unchanged(before: ObjectFields | undefined, owners: ReadonlyMap<string,
 /** The old entries as they were, so that a write that changes nothing is equal to what is stored. */
 function keepEntries(after: ObjectFields, before: ObjectFields): ObjectFields {
   const metadata = isRecord(after['metadata']) ? after['metadata'] : {};
-  return { ...after, metadata: { ...metadata, managedFields: entriesOf(before) ?? encodeOwnerships(new Map()) } };
+  return {
+    ...after,
+    metadata: { ...metadata, managedFields: entriesOf(before) ?? encodeOwnerships(new Map()) },
+  };
 }
 
 /** Managed fields come from the request where it says anything about them, else from the store. */

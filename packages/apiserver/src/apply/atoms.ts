@@ -1,5 +1,5 @@
 import { isRecord } from '@mural/core';
-import type { TypeSchema } from '../schema/types.ts';
+import { childSchema, type TypeSchema } from '../schema/types.ts';
 import { keyedItem } from './field-set.ts';
 
 /** A map whose keys are owned one by one. */
@@ -26,7 +26,7 @@ export function atomOf(schema: TypeSchema | undefined, value: unknown): Atom {
 
 /** The schema of a field, or `undefined` where the value has to speak for itself. */
 export function fieldSchema(schema: TypeSchema | undefined, key: string): TypeSchema | undefined {
-  return schema?.properties?.[key] ?? schema?.additionalProperties;
+  return childSchema(schema, key);
 }
 
 /** Whether the field is one of a structure, and not a key that the user chose. */
@@ -70,14 +70,15 @@ function keyValue(schema: TypeSchema | undefined, item: Fields, name: string): u
 export function sameLeaf(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
-  if (Array.isArray(a)) {
-    if (!Array.isArray(b) || a.length !== b.length) return false;
-    for (let index = 0; index < a.length; index++) if (!sameLeaf(a[index], b[index])) return false;
-    return true;
-  }
-  if (Array.isArray(b)) return false;
-  const left = a as Fields;
-  const right = b as Fields;
+  if (Array.isArray(a)) return Array.isArray(b) && sameList(a, b);
+  return !Array.isArray(b) && sameFields(a as Fields, b as Fields);
+}
+
+function sameList(left: readonly unknown[], right: readonly unknown[]): boolean {
+  return left.length === right.length && left.every((item, index) => sameLeaf(item, right[index]));
+}
+
+function sameFields(left: Fields, right: Fields): boolean {
   const keys = Object.keys(left);
   if (keys.length !== Object.keys(right).length) return false;
   for (const key of keys) if (!Object.hasOwn(right, key) || !sameLeaf(left[key], right[key])) return false;

@@ -30,7 +30,9 @@ export function conflictCause(conflict: ApplyConflict): string {
   return `conflict with ${nameManager(conflict)}`;
 }
 
-function nameManager(conflict: Pick<Manager, 'manager' | 'operation' | 'apiVersion'> & { subresource?: string }): string {
+function nameManager(
+  conflict: Pick<Manager, 'manager' | 'operation' | 'apiVersion'> & { subresource?: string },
+): string {
   const subresource = conflict.subresource === undefined ? '' : ` with subresource "${conflict.subresource}"`;
   const version = conflict.operation === 'Update' ? ` using ${conflict.apiVersion}` : '';
   return `${JSON.stringify(conflict.manager)}${subresource}${version}`;

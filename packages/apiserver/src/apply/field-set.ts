@@ -64,20 +64,28 @@ function differenceNode(a: FieldSet, b: FieldSet): FieldSet | undefined {
     if (member === a.member) return a;
     return a.children === undefined ? undefined : { member, children: a.children };
   }
+  const kept = childrenWithout(a.children, b.children);
+  if (kept === a.children && member === a.member) return a;
+  if (kept.size > 0) return { member, children: kept };
+  return member ? LEAF : undefined;
+}
+
+/** Copied only when something is taken away. */
+function childrenWithout(
+  mine: ReadonlyMap<string, FieldSet>,
+  theirs: ReadonlyMap<string, FieldSet>,
+): ReadonlyMap<string, FieldSet> {
   let children: Map<string, FieldSet> | undefined;
-  for (const [key, other] of b.children) {
-    const child = a.children.get(key);
+  for (const [key, other] of theirs) {
+    const child = mine.get(key);
     if (child === undefined) continue;
     const rest = differenceNode(child, other);
     if (rest === child) continue;
-    children ??= new Map(a.children);
+    children ??= new Map(mine);
     if (rest === undefined) children.delete(key);
     else children.set(key, rest);
   }
-  if (children === undefined && member === a.member) return a;
-  const kept = children ?? a.children;
-  if (kept.size > 0) return { member, children: kept };
-  return member ? LEAF : undefined;
+  return children ?? mine;
 }
 
 /** The paths that are in both sets. */

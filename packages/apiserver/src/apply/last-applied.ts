@@ -1,5 +1,5 @@
 import { canonicalJson, isRecord } from '@mural/core';
-import type { TypeSchema } from '../schema/types.ts';
+import { omit, type TypeSchema } from '../schema/types.ts';
 import type { Fields } from './atoms.ts';
 import { difference, EMPTY_SET, type FieldSet } from './field-set.ts';
 import { compareObjects, fieldSetOf } from './ownership.ts';
@@ -42,7 +42,7 @@ export function withCurrentLastApplied(object: Fields, applied: Fields): Fields 
 /** The JSON of the object with its keys sorted and markup escaped, as the API writes it. */
 function encode(applied: Fields): string {
   const metadata = isRecord(applied['metadata']) ? applied['metadata'] : {};
-  const { [ANNOTATION]: _, ...annotations } = annotationsOf(applied);
+  const annotations = omit(annotationsOf(applied), ANNOTATION);
   const declared = isRecord(metadata['annotations']) ? { ...metadata, annotations } : metadata;
   const json = canonicalJson({ ...applied, metadata: declared });
   return `${json.replace(/[<>&\u2028\u2029]/g, (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`)}\n`;

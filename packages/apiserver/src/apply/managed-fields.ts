@@ -1,5 +1,6 @@
 import { isRecord } from '@mural/core';
 import type { ManagedFieldsEntry } from '@mural/kube';
+import { omit } from '../schema/types.ts';
 import type { Fields } from './atoms.ts';
 import { difference, type FieldSet, isEmptySet, parseFieldsV1, toFieldsV1, union } from './field-set.ts';
 
@@ -38,7 +39,10 @@ export function decodeOwnerships(object: Fields | undefined): Map<string, Owners
     if (ownership === undefined) continue;
     const id = managerId(ownership);
     const known = ownerships.get(id);
-    ownerships.set(id, known === undefined ? ownership : { ...ownership, set: union(known.set, ownership.set) });
+    ownerships.set(
+      id,
+      known === undefined ? ownership : { ...ownership, set: union(known.set, ownership.set) },
+    );
   }
   return ownerships;
 }
@@ -114,7 +118,7 @@ function compareText(a: string, b: string): number {
 
 /** The object with these entries as its managed fields, or with none. */
 export function withOwnerships(object: Fields, ownerships: Ownerships): Fields {
-  const { managedFields: _, ...metadata } = isRecord(object['metadata']) ? object['metadata'] : {};
+  const metadata = omit(isRecord(object['metadata']) ? object['metadata'] : {}, 'managedFields');
   const entries = encodeOwnerships(ownerships);
   if (entries.length > 0) metadata['managedFields'] = entries;
   return { ...object, metadata };
@@ -124,8 +128,7 @@ export function withOwnerships(object: Fields, ownerships: Ownerships): Fields {
 export function withoutOwnerships(object: Fields): Fields {
   const metadata = object['metadata'];
   if (!isRecord(metadata) || !Object.hasOwn(metadata, 'managedFields')) return object;
-  const { managedFields: _, ...rest } = metadata;
-  return { ...object, metadata: rest };
+  return { ...object, metadata: omit(metadata, 'managedFields') };
 }
 
 const LEAF: FieldSet = { member: true, children: undefined };

@@ -31,7 +31,11 @@ function mergeFields(live: Fields, applied: Fields, schema: TypeSchema | undefin
  * Merges two lists whose items have identity. The order of the applied list wins among its items;
  * an item that only the live list has stays behind the item it followed.
  */
-function mergeItems(live: readonly unknown[], applied: readonly unknown[], schema: TypeSchema | undefined): unknown[] {
+function mergeItems(
+  live: readonly unknown[],
+  applied: readonly unknown[],
+  schema: TypeSchema | undefined,
+): unknown[] {
   const liveKeys = live.map((item) => itemKey(schema, item));
   const appliedKeys = applied.map((item) => itemKey(schema, item));
   const liveItems = new Map<string, unknown>();
@@ -101,13 +105,20 @@ type Verdict = 'remove' | 'keep' | 'descend';
 function judge(last: FieldSet, owners: Owners, named: boolean): { verdict: Verdict; owners: Owners } {
   const was = last.member || (named && last.children !== undefined && last.children.size > 0);
   const { owned } = owners;
-  const is = owned !== undefined && (owned.member || (named && owned.children !== undefined && owned.children.size > 0));
+  const is =
+    owned !== undefined &&
+    (owned.member || (named && owned.children !== undefined && owned.children.size > 0));
   const lost = owners.lost || !is;
   if (was && lost) return { verdict: 'remove', owners };
   return { verdict: last.children === undefined ? 'keep' : 'descend', owners: { owned, lost } };
 }
 
-function removeBelow(value: unknown, last: FieldSet, owners: Owners, schema: TypeSchema | undefined): unknown {
+function removeBelow(
+  value: unknown,
+  last: FieldSet,
+  owners: Owners,
+  schema: TypeSchema | undefined,
+): unknown {
   switch (atomOf(schema, value)) {
     case 'map':
       return removeFields(value as Fields, last, owners, schema);
@@ -125,7 +136,11 @@ function removeFields(map: Fields, last: FieldSet, owners: Owners, schema: TypeS
     const key = element.slice(2);
     if (!Object.hasOwn(map, key)) continue;
     const value = map[key];
-    const judged = judge(lastChild, { ...owners, owned: owners.owned?.children?.get(element) }, isNamedField(schema, key));
+    const judged = judge(
+      lastChild,
+      { ...owners, owned: owners.owned?.children?.get(element) },
+      isNamedField(schema, key),
+    );
     if (judged.verdict === 'remove') {
       Reflect.deleteProperty((result ??= { ...map }), key);
     } else if (judged.verdict === 'descend') {
@@ -156,7 +171,8 @@ function removeItems(
       changed = true;
       continue;
     }
-    const after = judged.verdict === 'keep' ? item : removeBelow(item, lastChild, judged.owners, schema?.items);
+    const after =
+      judged.verdict === 'keep' ? item : removeBelow(item, lastChild, judged.owners, schema?.items);
     if (after !== item) changed = true;
     result.push(after);
   }

@@ -31,7 +31,8 @@ function collectFields(map: Fields, schema: TypeSchema | undefined, at: FieldSet
   for (const key of Object.keys(map)) {
     const value = map[key];
     if (value === undefined) continue;
-    if (Array.isArray(value) && value.length === 0 && atomOf(fieldSchema(schema, key), value) === 'list') continue;
+    if (Array.isArray(value) && value.length === 0 && atomOf(fieldSchema(schema, key), value) === 'list')
+      continue;
     const child = childOf(at, `f:${key}`);
     collect(value, fieldSchema(schema, key), child);
     if (!isNamedField(schema, key) || isEmptyMap(value)) child.member = true;
@@ -78,7 +79,13 @@ interface Builders {
  * Compares two values that are not both absent. The builders are made on the way down and those
  * that stay empty are removed on the way up, so that equal parts leave no trace.
  */
-function compare(before: unknown, after: unknown, schema: TypeSchema | undefined, key: string, into: Builders): void {
+function compare(
+  before: unknown,
+  after: unknown,
+  schema: TypeSchema | undefined,
+  key: string,
+  into: Builders,
+): void {
   if (before === after) return;
   const shape = after === undefined || after === null ? before : after;
   const atom = sameShape(before, after) ? atomOf(schema, shape) : 'leaf';
@@ -103,7 +110,8 @@ function compareLeaf(before: unknown, after: unknown, key: string, into: Builder
 
 function drop(set: FieldSetBuilder, key: string): void {
   const child = set.children?.get(key);
-  if (child === undefined || child.member || (child.children !== undefined && child.children.size > 0)) return;
+  if (child === undefined || child.member || (child.children !== undefined && child.children.size > 0))
+    return;
   set.children?.delete(key);
 }
 
@@ -139,7 +147,13 @@ function compareFields(
   }
 }
 
-function compareField(left: Fields, right: Fields, key: string, schema: TypeSchema | undefined, into: Builders): void {
+function compareField(
+  left: Fields,
+  right: Fields,
+  key: string,
+  schema: TypeSchema | undefined,
+  into: Builders,
+): void {
   const child = fieldSchema(schema, key);
   const before = left[key] ?? (left === ABSENT ? left[key] : alwaysThere(left[key], key, schema));
   const after = right[key] ?? (right === ABSENT ? right[key] : alwaysThere(right[key], key, schema));

@@ -28,25 +28,31 @@ function check(value: unknown, schema: TypeSchema, path: string, errors: string[
     }
     return;
   }
-  switch (schema.type) {
-    case 'object':
-      checkMap(value, schema, path, errors);
-      return;
-    case 'array':
-      checkList(value, schema, path, errors);
-      return;
+  if (
+    schema.type === 'object' ||
+    (schema.type === undefined && isRecord(value) && schema.properties !== undefined)
+  ) {
+    checkMap(value, schema, path, errors);
+  } else if (schema.type === 'array') {
+    checkList(value, schema, path, errors);
+  } else {
+    const problem = scalarProblem(value, schema);
+    if (problem !== undefined) errors.push(told(path, problem));
+  }
+}
+
+function scalarProblem(value: unknown, { type }: TypeSchema): string | undefined {
+  switch (type) {
     case 'string':
-      if (typeof value !== 'string') errors.push(told(path, `expected string, got &value.valueUnstructured{Value:${goValue(value)}}`));
-      return;
+      if (typeof value === 'string') return undefined;
+      return `expected string, got &value.valueUnstructured{Value:${goValue(value)}}`;
     case 'integer':
     case 'number':
-      if (typeof value !== 'number') errors.push(told(path, `expected numeric (int or float), got ${goType(value)}`));
-      return;
+      return typeof value === 'number' ? undefined : `expected numeric (int or float), got ${goType(value)}`;
     case 'boolean':
-      if (typeof value !== 'boolean') errors.push(told(path, `expected boolean, got ${show(value)}`));
-      return;
-    case undefined:
-      if (isRecord(value) && schema.properties !== undefined) checkMap(value, schema, path, errors);
+      return typeof value === 'boolean' ? undefined : `expected boolean, got ${show(value)}`;
+    default:
+      return undefined;
   }
 }
 
@@ -60,7 +66,8 @@ function checkMap(value: unknown, schema: TypeSchema, path: string, errors: stri
     return;
   }
   const { properties, additionalProperties } = schema;
-  const open = schema.preserveUnknownFields === true || (properties === undefined && additionalProperties === undefined);
+  const open =
+    schema.preserveUnknownFields === true || (properties === undefined && additionalProperties === undefined);
   for (const key of Object.keys(value)) {
     const child = properties?.[key] ?? additionalProperties;
     if (child !== undefined) check(value[key], child, `${path}.${key}`, errors);

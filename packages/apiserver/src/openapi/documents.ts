@@ -1,3 +1,4 @@
+import { omit } from '../schema/types.ts';
 import { pathsOf } from './paths.ts';
 import { SchemaCollector } from './schemas.ts';
 import type { Document, ServedResource } from './types.ts';
@@ -11,10 +12,15 @@ const INFO = { title: 'Kubernetes', version: 'v1' };
  * @param groupVersions `path` as in `api/v1` or `apis/apps/v1`; `hash` changes with the document, so
  *   that clients can keep it
  */
-export function openApiV3Index(groupVersions: readonly { readonly path: string; readonly hash: string }[]): object {
+export function openApiV3Index(
+  groupVersions: readonly { readonly path: string; readonly hash: string }[],
+): object {
   return {
     paths: Object.fromEntries(
-      groupVersions.map(({ path, hash }) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${encodeURIComponent(hash)}` }]),
+      groupVersions.map(({ path, hash }) => [
+        path,
+        { serverRelativeURL: `/openapi/v3/${path}?hash=${encodeURIComponent(hash)}` },
+      ]),
     ),
   };
 }
@@ -30,7 +36,8 @@ export function openApiV3(groupVersion: string, resources: readonly ServedResour
   const paths: Document = {};
   for (const resource of resources) {
     const own = resource.group === '' ? resource.version : `${resource.group}/${resource.version}`;
-    if (own === groupVersion) Object.assign(paths, pathsOf(resource, collector.addResource(resource), collector));
+    if (own === groupVersion)
+      Object.assign(paths, pathsOf(resource, collector.addResource(resource), collector));
   }
   return { openapi: '3.0.0', info: INFO, paths, components: { schemas: collector.schemas } };
 }
@@ -54,8 +61,11 @@ function swaggerPaths(paths: Document): Document {
     Object.entries(paths).map(([path, item]) => {
       const operations = item as Record<string, Document>;
       const kept = METHODS.filter((method) => operations[method] !== undefined).map((method) => {
-        const { requestBody: _, responses: __, parameters, ...rest } = operations[method] ?? {};
-        return [method, { ...rest, parameters: swaggerParameters(parameters), responses: { '200': { description: 'OK' } } }];
+        const { parameters, ...rest } = omit(operations[method] ?? {}, 'requestBody', 'responses');
+        return [
+          method,
+          { ...rest, parameters: swaggerParameters(parameters), responses: { '200': { description: 'OK' } } },
+        ];
       });
       return [path, { ...Object.fromEntries(kept), parameters: swaggerParameters(operations['parameters']) }];
     }),

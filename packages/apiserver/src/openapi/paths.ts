@@ -36,7 +36,12 @@ export function pathsOf(
   };
 }
 
-function operationsOf({ group, version, kind, plural }: ServedResource): (action: string, parts: Document) => Document {
+function operationsOf({
+  group,
+  version,
+  kind,
+  plural,
+}: ServedResource): (action: string, parts: Document) => Document {
   return (action, parts) => ({
     description: `${action} ${plural}`,
     operationId: `${action}-${group}-${version}-${plural}`,
@@ -55,9 +60,15 @@ function answer(schema: Document): Document {
 
 function patchBody({ schema }: ServedResource): Document {
   const strategic = schema.builtin === true ? ['application/strategic-merge-patch+json'] : [];
-  const types = ['application/apply-patch+yaml', 'application/json-patch+json', 'application/merge-patch+json'];
+  const types = [
+    'application/apply-patch+yaml',
+    'application/json-patch+json',
+    'application/merge-patch+json',
+  ];
   return {
-    content: Object.fromEntries([...types, ...strategic].map((type) => [type, { schema: { type: 'object' } }])),
+    content: Object.fromEntries(
+      [...types, ...strategic].map((type) => [type, { schema: { type: 'object' } }]),
+    ),
     required: true,
   };
 }

@@ -21,10 +21,16 @@ export class SchemaCollector {
   /** Adds a resource and its list. Returns the names of both schemas. */
   addResource(resource: ServedResource): { readonly object: string; readonly list: string } {
     const { group, version, kind } = resource;
-    const name = resource.schema.builtin === true && resource.schema.name !== undefined ? resource.schema.name : customName(resource);
+    const name =
+      resource.schema.builtin === true && resource.schema.name !== undefined
+        ? resource.schema.name
+        : customName(resource);
     const object = name;
     const list = `${name}List`;
-    this.schemas[object] ??= { ...this.#describe(resource.schema, true), 'x-kubernetes-group-version-kind': [{ group, version, kind }] };
+    this.schemas[object] ??= {
+      ...this.#describe(resource.schema, true),
+      'x-kubernetes-group-version-kind': [{ group, version, kind }],
+    };
     this.schemas[list] ??= this.#listOf(object, resource);
     return { object, list };
   }
@@ -77,7 +83,8 @@ export class SchemaCollector {
       const scalars = { format: 'int-or-string', ...this.#scalars('integer', 'string') };
       return this.#named(INT_OR_STRING, scalars);
     }
-    if (schema.format === 'date-time') return this.#named(`${META}.Time`, { type: 'string', format: 'date-time' });
+    if (schema.format === 'date-time')
+      return this.#named(`${META}.Time`, { type: 'string', format: 'date-time' });
     if (schema.format === 'date-time-micro') {
       return this.#named(`${META}.MicroTime`, { type: 'string', format: 'date-time' });
     }
@@ -109,7 +116,8 @@ export class SchemaCollector {
         Object.entries(schema.properties).map(([key, child]) => [key, this.#inline(child)]),
       );
     }
-    if (schema.additionalProperties !== undefined) document['additionalProperties'] = this.#inline(schema.additionalProperties);
+    if (schema.additionalProperties !== undefined)
+      document['additionalProperties'] = this.#inline(schema.additionalProperties);
     if (schema.items !== undefined) document['items'] = this.#inline(schema.items);
     if (!v3) return document;
     if (schema.nullable === true) document['nullable'] = true;
@@ -160,7 +168,10 @@ function extensions(schema: TypeSchema): Document {
   const set = (key: string, value: unknown): void => {
     if (value !== undefined) document[`x-kubernetes-${key}`] = value;
   };
-  set('list-type', schema.listType ?? (schema.builtin === true && schema.type === 'array' ? 'atomic' : undefined));
+  set(
+    'list-type',
+    schema.listType ?? (schema.builtin === true && schema.type === 'array' ? 'atomic' : undefined),
+  );
   set('list-map-keys', schema.listMapKeys);
   set('map-type', schema.mapType);
   set('patch-strategy', schema.patchStrategy?.join(','));

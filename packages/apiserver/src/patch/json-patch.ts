@@ -7,7 +7,6 @@ interface Operation {
   readonly path: readonly string[];
   readonly from: readonly string[] | undefined;
   readonly value: unknown;
-  readonly hasValue: boolean;
 }
 
 /** As many operations as the API takes in one patch. */
@@ -36,7 +35,8 @@ export function jsonPatch(doc: unknown, ops: unknown): unknown {
     const operation = parse(entry);
     if (operation.op === 'copy' && operation.from !== undefined) {
       copied += JSON.stringify(get(root.value, operation.from)).length;
-      if (copied > MAX_COPIED) throw new PatchError('BadRequest', 'the copies of the JSON patch are too large');
+      if (copied > MAX_COPIED)
+        throw new PatchError('BadRequest', 'the copies of the JSON patch are too large');
     }
     run(root, operation);
   }
@@ -58,7 +58,6 @@ function parse(entry: unknown): Operation {
     path: pointer(path),
     from: typeof from === 'string' ? pointer(from) : undefined,
     value: entry['value'],
-    hasValue: Object.hasOwn(entry, 'value'),
   };
 }
 
@@ -76,10 +75,10 @@ function run(root: { value: unknown }, operation: Operation): void {
   const { path, from } = operation;
   switch (operation.op) {
     case 'add':
-      put(root, path, required(operation), true);
+      put(root, path, valueOf(operation), true);
       return;
     case 'replace':
-      put(root, path, required(operation), false);
+      put(root, path, valueOf(operation), false);
       return;
     case 'remove':
       remove(root, path);
@@ -106,9 +105,9 @@ function run(root: { value: unknown }, operation: Operation): void {
   }
 }
 
-function required(operation: Operation): unknown {
-  if (!operation.hasValue) throw invalid('an operation has no value');
-  return structuredClone(operation.value);
+/** An operation without a value means null, as the API takes it. */
+function valueOf(operation: Operation): unknown {
+  return structuredClone(operation.value ?? null);
 }
 
 function find(value: unknown, path: readonly string[]): unknown {
@@ -152,7 +151,10 @@ function remove(root: { value: unknown }, path: readonly string[]): void {
   else throw invalid('a path to remove does not exist');
 }
 
+/** The index that a key names; one below zero counts from the end, beyond what RFC 6902 asks. */
 function indexOf(key: string, max: number): number {
-  if (!/^(0|[1-9]\d*)$/.test(key) || Number(key) > max) throw invalid('an index is out of range');
-  return Number(key);
+  if (!/^(?:0|-?[1-9]\d{0,8})$/.test(key)) throw invalid('an index is no number');
+  const index = Number(key) < 0 ? max + 1 + Number(key) : Number(key);
+  if (index < 0 || index > max) throw invalid('an index is out of range');
+  return index;
 }

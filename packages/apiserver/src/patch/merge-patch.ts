@@ -15,7 +15,8 @@ function merged(doc: unknown, patch: unknown, depth: number): unknown {
   for (const key of Object.keys(patch)) {
     const value = patch[key];
     if (value === null) Reflect.deleteProperty(result, key);
-    else setField(result, key, merged(Object.hasOwn(result, key) ? result[key] : undefined, value, depth + 1));
+    else
+      setField(result, key, merged(Object.hasOwn(result, key) ? result[key] : undefined, value, depth + 1));
   }
   return result;
 }

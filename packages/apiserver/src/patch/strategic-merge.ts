@@ -1,6 +1,6 @@
 import { isRecord, jsonEqual } from '@mural/core';
 import { goText } from '../schema/go-text.ts';
-import { setField, type TypeSchema } from '../schema/types.ts';
+import { childSchema, omit, setField, type TypeSchema } from '../schema/types.ts';
 import { PatchError } from './errors.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -28,32 +28,50 @@ const MAX_DEPTH = 200;
 
 function mergeMap(original: Fields, patch: Fields, schema: TypeSchema | undefined, depth: number): Fields {
   if (depth > MAX_DEPTH) throw new PatchError('BadRequest', 'the patch is nested too deeply');
-  const directive = patch[DIRECTIVE];
-  if (directive !== undefined) {
-    const { [DIRECTIVE]: _, ...rest } = patch;
-    if (directive === 'replace') return plain(rest) as Fields;
-    if (directive === 'delete') return {};
-    if (directive !== 'merge') throw new PatchError('BadRequest', `Unknown patch type found: ${String(directive)}`);
-  }
+  const directed = obeyDirective(patch);
+  if (directed !== undefined) return directed;
   const result: Record<string, unknown> = retainKeys(original, patch);
   for (const key of Object.keys(patch)) {
-    if (key.startsWith(DELETE_PRIMITIVES)) deletePrimitives(result, key.slice(DELETE_PRIMITIVES.length), patch[key]);
-    if (key.startsWith('$')) continue;
-    mergeField(result, key, patch, { schema: schema?.properties?.[key] ?? schema?.additionalProperties, depth });
+    if (key.startsWith(DELETE_PRIMITIVES)) {
+      deletePrimitives(result, key.slice(DELETE_PRIMITIVES.length), patch[key]);
+    } else if (!key.startsWith('$')) {
+      mergeField(result, key, patch, { schema: childSchema(schema, key), depth });
+    }
   }
   for (const key of Object.keys(patch)) {
     if (!key.startsWith(ELEMENT_ORDER)) continue;
     const field = key.slice(ELEMENT_ORDER.length);
-    if (!Object.hasOwn(patch, field)) orderUnpatched(result, field, patch[key], schema?.properties?.[field]);
+    if (!Object.hasOwn(patch, field)) orderUnpatched(result, field, patch[key], childSchema(schema, field));
   }
   return result;
+}
+
+/** What a `$patch` of the whole map leaves of it; `undefined` when it is to be merged. */
+function obeyDirective(patch: Fields): Fields | undefined {
+  switch (patch[DIRECTIVE]) {
+    case undefined:
+    case 'merge':
+      return undefined;
+    case 'replace':
+      return plain(omit(patch, DIRECTIVE)) as Fields;
+    case 'delete':
+      return {};
+    default:
+      throw unknownDirective(patch);
+  }
+}
+
+function unknownDirective(map: Fields): PatchError {
+  return new PatchError('BadRequest', `unknown patch type: ${goText(map[DIRECTIVE])} in map: ${goText(map)}`);
 }
 
 function retainKeys(original: Fields, patch: Fields): Record<string, unknown> {
   const keep = patch[RETAIN_KEYS];
   if (keep === undefined) return { ...original };
   if (!Array.isArray(keep)) throw new PatchError('BadRequest', 'invalid patch format of retainKeys');
-  const stray = Object.keys(patch).find((key) => !key.startsWith('$') && patch[key] !== null && !keep.includes(key));
+  const stray = Object.keys(patch).find(
+    (key) => !key.startsWith('$') && patch[key] !== null && !keep.includes(key),
+  );
   if (stray !== undefined) throw new PatchError('BadRequest', 'invalid patch format of retainKeys');
   return Object.fromEntries(Object.entries(original).filter(([key]) => keep.includes(key)));
 }
@@ -77,7 +95,12 @@ function mergeField(
   } else if (Array.isArray(value) && strategies.includes('merge')) {
     const list = { key: schema?.patchMergeKey, items: schema?.items, depth: at.depth + 1 };
     const order = patch[ELEMENT_ORDER + key];
-    const merged = mergeList(Array.isArray(before) ? before : [], value, Array.isArray(order) ? order : undefined, list);
+    const merged = mergeList(
+      Array.isArray(before) ? before : [],
+      value,
+      Array.isArray(order) ? order : undefined,
+      list,
+    );
     setField(result, key, merged);
   } else {
     setField(result, key, plain(value));
@@ -139,14 +162,15 @@ function obeyDirectives(
   const left: Fields[] = [];
   let replace = false;
   for (const item of patch) {
-    if (!isRecord(item)) throw new PatchError('BadRequest', 'a list of objects cannot be patched with scalars');
+    if (!isRecord(item))
+      throw new PatchError('BadRequest', 'a list of objects cannot be patched with scalars');
     const directive = item[DIRECTIVE];
     if (directive === undefined) left.push(item);
     else if (directive === 'replace') replace = true;
     else if (directive === 'delete') {
       const value = mergeKeyOf(item, key);
       kept = kept.filter((known) => !isRecord(known) || !jsonEqual(known[key], value));
-    } else throw new PatchError('BadRequest', `Unknown patch type found: ${String(directive)}`);
+    } else throw unknownDirective(item);
   }
   return { kept: replace ? [] : kept, left };
 }
@@ -190,7 +214,8 @@ function inOrder(
   let next = 0;
   for (const item of named) {
     const at = rank(served, item);
-    while (at !== Infinity && next < others.length && rank(served, others[next]) < at) result.push(others[next++]);
+    while (at !== Infinity && next < others.length && rank(served, others[next]) < at)
+      result.push(others[next++]);
     result.push(item);
   }
   return [...result, ...others.slice(next)];
@@ -213,8 +238,13 @@ function orderUnpatched(
 
 function deletePrimitives(result: Record<string, unknown>, field: string, values: unknown): void {
   const list = result[field];
-  if (!Array.isArray(values)) throw new PatchError('BadRequest', `${DELETE_PRIMITIVES}${field} is not a list`);
+  if (!Array.isArray(values))
+    throw new PatchError('BadRequest', `${DELETE_PRIMITIVES}${field} is not a list`);
   if (Array.isArray(list)) {
-    setField(result, field, list.filter((item) => !values.some((value) => jsonEqual(value, item))));
+    setField(
+      result,
+      field,
+      list.filter((item) => !values.some((value) => jsonEqual(value, item))),
+    );
   }
 }

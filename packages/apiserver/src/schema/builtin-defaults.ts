@@ -3,7 +3,7 @@ import { builtinSchemas } from './builtin.ts';
 import { KIND_DEFAULTS } from './kind-defaults.ts';
 import { canonicalQuantity } from './quantity.ts';
 import { type Fields, fill, TYPE_DEFAULTS } from './type-defaults.ts';
-import { setField, type TypeSchema } from './types.ts';
+import { childSchema, setField, type TypeSchema } from './types.ts';
 import { mapList } from './unknown-fields.ts';
 
 /**
@@ -53,20 +53,23 @@ function normalMap(map: Fields, schema: TypeSchema, required: boolean): unknown 
   if (keys.length === 0 && properties === undefined) return required ? map : undefined;
   let result: Record<string, unknown> | undefined;
   for (const key of keys) {
-    const child = properties?.[key] ?? additionalProperties;
-    if (child === undefined) continue;
     const before = map[key];
-    // A null in a map of strings is an empty string to a typed server.
-    const after =
-      before === null && properties === undefined && child.type === 'string'
-        ? ''
-        : normalized(before, child, properties === undefined || (schema.required?.includes(key) ?? false));
+    const after = normalField(before, key, schema);
     if (after === before) continue;
     result ??= { ...map };
     if (after === undefined) Reflect.deleteProperty(result, key);
     else setField(result, key, after);
   }
   return result ?? map;
+}
+
+function normalField(value: unknown, key: string, schema: TypeSchema): unknown {
+  const child = childSchema(schema, key);
+  if (child === undefined) return value;
+  if (schema.properties !== undefined)
+    return normalized(value, child, schema.required?.includes(key) === true);
+  // A null in a map of strings is an empty string to a typed server.
+  return value === null && child.type === 'string' ? '' : normalized(value, child, true);
 }
 
 /** RFC 3339 in UTC without fractions, as `metav1.Time` is written. */
@@ -87,21 +90,23 @@ function structured(value: unknown, schema: TypeSchema, inStatus: boolean): unkn
     return items === undefined ? value : mapList(value, (item) => structured(item, items, inStatus));
   }
   if (!isRecord(value)) return value;
-  const { properties, additionalProperties, name } = schema;
-  if (properties === undefined && additionalProperties === undefined) return value;
-  const typeDefaults = name === undefined ? undefined : TYPE_DEFAULTS[name];
-  let result = typeDefaults === undefined ? value : typeDefaults(value);
-  if (properties !== undefined) result = fill(result, impliedFields(properties, inStatus));
-  for (const key of Object.keys(result)) {
-    const child = properties?.[key] ?? additionalProperties;
-    const before = result[key];
+  if (schema.properties === undefined && schema.additionalProperties === undefined) return value;
+  const filled = withTypeDefaults(value, schema, inStatus);
+  let result: Record<string, unknown> | undefined;
+  for (const key of Object.keys(filled)) {
+    const child = childSchema(schema, key);
+    const before = filled[key];
     if (child === undefined || typeof before !== 'object' || before === null) continue;
-    const after = structured(before, child, inStatus || (key === 'status' && name !== undefined));
-    if (after === before) continue;
-    if (result === value) result = { ...result };
-    setField(result as Record<string, unknown>, key, after);
+    const after = structured(before, child, inStatus || (key === 'status' && schema.name !== undefined));
+    if (after !== before) setField((result ??= { ...filled }), key, after);
   }
-  return result;
+  return result ?? filled;
+}
+
+function withTypeDefaults(value: Fields, { name, properties }: TypeSchema, inStatus: boolean): Fields {
+  const typeDefaults = name === undefined ? undefined : TYPE_DEFAULTS[name];
+  const filled = typeDefaults === undefined ? value : typeDefaults(value);
+  return properties === undefined ? filled : fill(filled, impliedFields(properties, inStatus));
 }
 
 const impliedCache = new WeakMap<object, { structures: Fields; all: Fields }>();

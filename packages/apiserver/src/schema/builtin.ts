@@ -63,6 +63,8 @@ function propertiesOf(name: string): Readonly<Record<string, TypeSchema>> | unde
   return properties;
 }
 
+const NO_MERGING: NonNullable<CompactField['l']> = {};
+
 /** A node of a built-in kind's schema, unfolded from the generated file as it is read. */
 class BuiltinNode implements TypeSchema {
   readonly builtin = true;
@@ -96,11 +98,12 @@ class BuiltinNode implements TypeSchema {
     this.implied = compact.d;
     this.intOrString = compact.t === 'intOrString' ? true : undefined;
     this.quantity = compact.t === 'quantity' ? true : undefined;
-    this.listType = compact.l?.listType;
-    this.listMapKeys = compact.l?.mapKeys;
-    this.mapType = compact.l?.mapType ?? (referred?.a === 1 ? 'atomic' : undefined);
-    this.patchStrategy = compact.l?.patchStrategy?.split(',');
-    this.patchMergeKey = compact.l?.mergeKey;
+    const merging = compact.l ?? NO_MERGING;
+    this.listType = merging.listType;
+    this.listMapKeys = merging.mapKeys;
+    this.mapType = merging.mapType ?? (referred?.a === 1 ? 'atomic' : undefined);
+    this.patchStrategy = merging.patchStrategy?.split(',');
+    this.patchMergeKey = merging.mergeKey;
     this.required = referred?.r;
     const inner = compact.i === undefined ? undefined : new BuiltinNode(compact.i, owner, '');
     this.items = this.type === 'array' ? inner : undefined;

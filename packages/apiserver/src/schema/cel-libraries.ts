@@ -63,11 +63,16 @@ function extreme(list: unknown[], sign: number): unknown {
 
 function strings(environment: Environment): void {
   environment
-    .registerFunction('string.find(string): string', (text: string, pattern: string) => match(pattern, text) ?? '')
+    .registerFunction(
+      'string.find(string): string',
+      (text: string, pattern: string) => match(pattern, text) ?? '',
+    )
     .registerFunction('string.findAll(string): list<string>', (text: string, pattern: string) =>
       matches(pattern, text),
     )
-    .registerFunction('string.charAt(int): string', (text: string, index: bigint) => text.charAt(Number(index)))
+    .registerFunction('string.charAt(int): string', (text: string, index: bigint) =>
+      text.charAt(Number(index)),
+    )
     .registerFunction('string.replace(string, string): string', (text: string, from: string, to: string) =>
       text.split(from).join(to),
     )
@@ -90,7 +95,8 @@ function matches(pattern: string, text: string): string[] {
 }
 
 function quantityOf(text: string): CelQuantity {
-  if (!isQuantity(text)) throw new Error(`quantities must match the regular expression: ${text}`);
+  const known: unknown = text;
+  if (!isQuantity(known)) throw new Error(`quantities must match the regular expression: ${text}`);
   return new CelQuantity(nanoUnits(text));
 }
 
@@ -99,15 +105,33 @@ function quantities(environment: Environment): void {
     .registerType('kubernetes.Quantity', CelQuantity)
     .registerFunction('isQuantity(string): bool', (text: string) => isQuantity(text))
     .registerFunction('quantity(string): kubernetes.Quantity', quantityOf)
-    .registerFunction('kubernetes.Quantity.isGreaterThan(kubernetes.Quantity): bool', (a: CelQuantity, b: CelQuantity) => a.nano > b.nano)
-    .registerFunction('kubernetes.Quantity.isLessThan(kubernetes.Quantity): bool', (a: CelQuantity, b: CelQuantity) => a.nano < b.nano)
-    .registerFunction('kubernetes.Quantity.compareTo(kubernetes.Quantity): int', (a: CelQuantity, b: CelQuantity) => BigInt(order(a.nano, b.nano)))
-    .registerFunction('kubernetes.Quantity.add(kubernetes.Quantity): kubernetes.Quantity', (a: CelQuantity, b: CelQuantity) => new CelQuantity(a.nano + b.nano))
-    .registerFunction('kubernetes.Quantity.sub(kubernetes.Quantity): kubernetes.Quantity', (a: CelQuantity, b: CelQuantity) => new CelQuantity(a.nano - b.nano))
+    .registerFunction(
+      'kubernetes.Quantity.isGreaterThan(kubernetes.Quantity): bool',
+      (a: CelQuantity, b: CelQuantity) => a.nano > b.nano,
+    )
+    .registerFunction(
+      'kubernetes.Quantity.isLessThan(kubernetes.Quantity): bool',
+      (a: CelQuantity, b: CelQuantity) => a.nano < b.nano,
+    )
+    .registerFunction(
+      'kubernetes.Quantity.compareTo(kubernetes.Quantity): int',
+      (a: CelQuantity, b: CelQuantity) => BigInt(order(a.nano, b.nano)),
+    )
+    .registerFunction(
+      'kubernetes.Quantity.add(kubernetes.Quantity): kubernetes.Quantity',
+      (a: CelQuantity, b: CelQuantity) => new CelQuantity(a.nano + b.nano),
+    )
+    .registerFunction(
+      'kubernetes.Quantity.sub(kubernetes.Quantity): kubernetes.Quantity',
+      (a: CelQuantity, b: CelQuantity) => new CelQuantity(a.nano - b.nano),
+    )
     .registerFunction('kubernetes.Quantity.sign(): int', (a: CelQuantity) => BigInt(order(a.nano, 0n)))
     .registerFunction('kubernetes.Quantity.isInteger(): bool', (a: CelQuantity) => a.nano % UNIT === 0n)
     .registerFunction('kubernetes.Quantity.asInteger(): int', (a: CelQuantity) => a.nano / UNIT)
-    .registerFunction('kubernetes.Quantity.asApproximateFloat(): double', (a: CelQuantity) => Number(a.nano) / Number(UNIT));
+    .registerFunction(
+      'kubernetes.Quantity.asApproximateFloat(): double',
+      (a: CelQuantity) => Number(a.nano) / Number(UNIT),
+    );
 }
 
 function addresses(environment: Environment): void {

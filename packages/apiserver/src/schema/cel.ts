@@ -18,7 +18,13 @@ const environment = registerLibraries(
     enableOptionalTypes: true,
     homogeneousAggregateLiterals: false,
     // A rule over a long list makes no long expression; what is longer than this is a mistake.
-    limits: { maxAstNodes: 20_000, maxDepth: 200, maxListElements: 5000, maxMapEntries: 5000, maxCallArguments: 64 },
+    limits: {
+      maxAstNodes: 20_000,
+      maxDepth: 200,
+      maxListElements: 5000,
+      maxMapEntries: 5000,
+      maxCallArguments: 64,
+    },
   })
     .registerVariable('self', 'dyn')
     .registerVariable('oldSelf', 'dyn'),
@@ -63,7 +69,8 @@ export function evaluateText(expression: string, input: RuleInput): string | und
 export function compileProblem(expression: string, wanted: 'bool' | 'string'): string | undefined {
   try {
     const { valid, type, error } = parse(expression).check();
-    if (!valid) return error?.message.startsWith('Unknown variable') === true ? firstLine(error.message) : undefined;
+    if (!valid)
+      return error?.message.startsWith('Unknown variable') === true ? firstLine(error.message) : undefined;
     if (type === wanted || type === undefined || /^dyn|^[A-Z]$/.test(type)) return undefined;
     return `must evaluate to a ${wanted}`;
   } catch (error) {
@@ -77,7 +84,8 @@ function firstLine(text: string): string {
 
 function context(input: RuleInput): Record<string, unknown> {
   const { self, oldSelf } = input;
-  if (input.optional) return { self, oldSelf: oldSelf === undefined ? Optional.none() : Optional.of(oldSelf) };
+  if (input.optional)
+    return { self, oldSelf: oldSelf === undefined ? Optional.none() : Optional.of(oldSelf) };
   return oldSelf === undefined ? { self } : { self, oldSelf };
 }
 
@@ -109,7 +117,9 @@ function celString(value: string, schema: TypeSchema | undefined): unknown {
 }
 
 const RESERVED = new Set(
-  'true false null in as break const continue else for function if import let loop package namespace return var void while'.split(' '),
+  'true false null in as break const continue else for function if import let loop package namespace return var void while'.split(
+    ' ',
+  ),
 );
 
 /** How a rule has to write the name of a property (`x-kubernetes-validations`, property names). */

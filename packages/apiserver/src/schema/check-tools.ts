@@ -69,7 +69,8 @@ export function duplicates(items: readonly Fields[], key: string, path: string):
   return items.flatMap((item, index): FieldError[] => {
     const name = str(item, key);
     if (name === '') return [];
-    if (seen.has(name)) return [{ field: `${path}[${index}].${key}`, type: 'Duplicate', badValue: name, detail: '' }];
+    if (seen.has(name))
+      return [{ field: `${path}[${index}].${key}`, type: 'Duplicate', badValue: name, detail: '' }];
     seen.add(name);
     return [];
   });

@@ -41,11 +41,18 @@ export function secretErrors(object: Fields): FieldError[] {
   const data = sub(object, 'data');
   const missing = (SECRET_KEYS[type] ?? []).filter((key) => data[key] === undefined);
   const errors = [...keyErrors(object, 'data'), ...missing.map((key) => required(`data[${key}]`))];
-  if (type === 'kubernetes.io/basic-auth' && data['username'] === undefined && data['password'] === undefined) {
+  if (
+    type === 'kubernetes.io/basic-auth' &&
+    data['username'] === undefined &&
+    data['password'] === undefined
+  ) {
     errors.push(required('data[username]'), required('data[password]'));
   }
   const account = 'kubernetes.io/service-account.name';
-  if (type === 'kubernetes.io/service-account-token' && str(sub(sub(object, 'metadata'), 'annotations'), account) === '') {
+  if (
+    type === 'kubernetes.io/service-account-token' &&
+    str(sub(sub(object, 'metadata'), 'annotations'), account) === ''
+  ) {
     errors.push(required(`metadata.annotations[${account}]`));
   }
   return [...errors, ...dockerConfigErrors(type, data)];
@@ -77,16 +84,20 @@ function policyRuleErrors(rule: Fields, path: string, namespaced: boolean): Fiel
   const urls = strings(rule, 'nonResourceURLs');
   if (urls.length > 0) {
     const field = `${path}.nonResourceURLs`;
-    if (namespaced) errors.push(invalidValue(field, urls, 'namespaced rules cannot apply to non-resource URLs'));
+    if (namespaced)
+      errors.push(invalidValue(field, urls, 'namespaced rules cannot apply to non-resource URLs'));
     else if (!none('apiGroups') || !none('resources') || !none('resourceNames')) {
-      errors.push(invalidValue(field, urls, 'rules cannot apply to both regular resources and non-resource URLs'));
+      errors.push(
+        invalidValue(field, urls, 'rules cannot apply to both regular resources and non-resource URLs'),
+      );
     }
     return errors;
   }
   if (none('apiGroups')) {
     errors.push(required(`${path}.apiGroups`, 'resource rules must supply at least one api group'));
   }
-  if (none('resources')) errors.push(required(`${path}.resources`, 'resource rules must supply at least one resource'));
+  if (none('resources'))
+    errors.push(required(`${path}.resources`, 'resource rules must supply at least one resource'));
   return errors;
 }
 
@@ -94,7 +105,8 @@ export function bindingErrors(roles: readonly string[]): (object: Fields) => Fie
   return (object) => {
     const role = sub(object, 'roleRef');
     const errors: FieldError[] = [];
-    if (!roles.includes(str(role, 'kind'))) errors.push(notSupported('roleRef.kind', str(role, 'kind'), roles));
+    if (!roles.includes(str(role, 'kind')))
+      errors.push(notSupported('roleRef.kind', str(role, 'kind'), roles));
     if (str(role, 'name') === '') errors.push(required('roleRef.name'));
     return [
       ...errors,

@@ -127,9 +127,7 @@ function typeOf(type: unknown): SchemaType | undefined {
 }
 
 function rules(source: readonly unknown[]): readonly ValidationRule[] {
-  return source.filter(
-    (rule): rule is ValidationRule => isRecord(rule) && typeof rule['rule'] === 'string',
-  );
+  return source.filter((rule): rule is ValidationRule => isRecord(rule) && typeof rule['rule'] === 'string');
 }
 
 function withTypeMeta(
@@ -151,7 +149,8 @@ function merged(declared: TypeSchema, root: boolean): TypeSchema {
   const properties = bareRecord(Object.entries(full.properties ?? {}));
   for (const [key, value] of Object.entries(declared.properties ?? {})) {
     const known = properties[key];
-    properties[key] = known === undefined ? value : { ...value, listType: known.listType, listMapKeys: known.listMapKeys };
+    properties[key] =
+      known === undefined ? value : { ...value, listType: known.listType, listMapKeys: known.listMapKeys };
   }
   return { ...declared, type: 'object', name: root ? full.name : undefined, properties };
 }

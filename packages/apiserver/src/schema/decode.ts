@@ -8,7 +8,10 @@ import type { TypeSchema } from './types.ts';
  * `undefined` when it can: `Deployment in version "v1" cannot be handled as a Deployment: json:
  * cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32`.
  */
-export function decodingError(object: Readonly<Record<string, unknown>>, schema: TypeSchema): string | undefined {
+export function decodingError(
+  object: Readonly<Record<string, unknown>>,
+  schema: TypeSchema,
+): string | undefined {
   if (schema.builtin !== true) return undefined;
   const problem = find(object, schema, { owner: shortName(schema.name), path: '' });
   if (problem === undefined) return undefined;
@@ -32,7 +35,9 @@ function find(value: unknown, schema: TypeSchema, at: Place): string | undefined
       : "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
   }
   if (schema.intOrString === true) {
-    return typeof value === 'string' || Number.isInteger(value) ? undefined : mismatch(value, 'intstr.IntOrString', at);
+    return typeof value === 'string' || Number.isInteger(value)
+      ? undefined
+      : mismatch(value, 'intstr.IntOrString', at);
   }
   if (!fits(value, schema)) return mismatch(value, goType(schema), at);
   if (schema.format === 'byte' && typeof value === 'string') return base64Problem(value);

@@ -1,6 +1,6 @@
 import { isRecord } from '@mural/core';
 import { mapList } from './unknown-fields.ts';
-import { setField, type TypeSchema } from './types.ts';
+import { childSchema, setField, type TypeSchema } from './types.ts';
 
 /**
  * The custom resource with the defaults of its schema filled in. A `null` counts as absent where
@@ -17,32 +17,39 @@ function defaulted(value: unknown, schema: TypeSchema): unknown {
     return items === undefined ? value : mapList(value, (item) => defaulted(item, items));
   }
   if (!isRecord(value)) return value;
-  let result = value;
-  const { properties, additionalProperties } = schema;
-  for (const key of fieldsWithDefaults(properties)) {
-    const child = properties?.[key];
-    if (child?.default === undefined) continue;
-    const now = result[key];
-    if (now !== undefined && !(now === null && child.nullable !== true)) continue;
-    if (result === value) result = { ...value };
-    setField(result, key, structuredClone(child.default));
-  }
-  for (const key of Object.keys(result)) {
-    const child = properties?.[key] ?? additionalProperties;
-    const before = result[key];
+  const filled = withMissing(value, schema.properties);
+  let result: Record<string, unknown> | undefined;
+  for (const key of Object.keys(filled)) {
+    const child = childSchema(schema, key);
+    const before = filled[key];
     if (child === undefined || typeof before !== 'object' || child.builtin === true) continue;
     const after = before === null ? withoutNull(child) : defaulted(before, child);
     if (after === before) continue;
-    if (result === value) result = { ...value };
+    result ??= { ...filled };
     if (after === undefined) Reflect.deleteProperty(result, key);
     else setField(result, key, after);
   }
-  return result;
+  return result ?? filled;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function withMissing(value: Fields, properties: Readonly<Record<string, TypeSchema>> | undefined): Fields {
+  let result: Record<string, unknown> | undefined;
+  for (const key of fieldsWithDefaults(properties)) {
+    const child = properties?.[key];
+    const now = value[key];
+    if (now !== undefined && !(now === null && child?.nullable !== true)) continue;
+    setField((result ??= { ...value }), key, structuredClone(child?.default));
+  }
+  return result ?? value;
 }
 
 /** What becomes of a `null`: it stays where it may be and where anything may. */
 function withoutNull(schema: TypeSchema): null | undefined {
-  return schema.nullable === true || (schema.type === undefined && schema.intOrString !== true) ? null : undefined;
+  return schema.nullable === true || (schema.type === undefined && schema.intOrString !== true)
+    ? null
+    : undefined;
 }
 
 const withDefaults = new WeakMap<object, readonly string[]>();

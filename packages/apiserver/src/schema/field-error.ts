@@ -35,12 +35,19 @@ const WORDS: Readonly<Record<FieldErrorType, string>> = {
   InternalError: 'Internal error',
 };
 
-const WITHOUT_VALUE: ReadonlySet<FieldErrorType> = new Set(['Required', 'Forbidden', 'TooLong', 'InternalError']);
+const WITHOUT_VALUE: ReadonlySet<FieldErrorType> = new Set([
+  'Required',
+  'Forbidden',
+  'TooLong',
+  'InternalError',
+]);
 
 /** `Invalid value: "x": must be …`: the message of one cause of the `Status`. */
 export function fieldErrorBody(error: FieldError): string {
   const value =
-    WITHOUT_VALUE.has(error.type) || !Object.hasOwn(error, 'badValue') ? '' : `: ${showValue(error.badValue)}`;
+    WITHOUT_VALUE.has(error.type) || !Object.hasOwn(error, 'badValue')
+      ? ''
+      : `: ${showValue(error.badValue)}`;
   return `${WORDS[error.type]}${value}${error.detail === '' ? '' : `: ${error.detail}`}`;
 }
 

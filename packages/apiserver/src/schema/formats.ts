@@ -1,7 +1,8 @@
 import { isIP, isIPv4, isIPv6 } from 'node:net';
 
 const INT32 = 2 ** 31;
-const DURATION = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)\s*(?:ns|us|µs|μs|ms|s|m|h|d|w)?(?:\s*(?:\d+(?:\.\d*)?|\.\d+)\s*(?:ns|us|µs|μs|ms|s|m|h|d|w))*$/;
+const DURATION =
+  /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)\s*(?:ns|us|µs|μs|ms|s|m|h|d|w)?(?:\s*(?:\d+(?:\.\d*)?|\.\d+)\s*(?:ns|us|µs|μs|ms|s|m|h|d|w))*$/;
 
 const CHECKS: Readonly<Record<string, (text: string) => boolean>> = {
   'date-time': isDateTime,
@@ -16,7 +17,7 @@ const CHECKS: Readonly<Record<string, (text: string) => boolean>> = {
   mac: (text) => /^(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}$/i.test(text),
   email: (text) => /^[^\s@<>()[\]\\,;:]+@[^\s@<>()[\]\\,;:]+$/.test(text),
   hostname: isHostname,
-  uri: (text) => /^[a-z][a-z\d+.-]*:/i.test(text) ? URL.canParse(text) : text.startsWith('/'),
+  uri: (text) => (/^[a-z][a-z\d+.-]*:/i.test(text) ? URL.canParse(text) : text.startsWith('/')),
   hexcolor: (text) => /^#?(?:[0-9a-f]{3}|[0-9a-f]{6})$/i.test(text),
   isbn10: (text) => /^[\d-]{9,12}[\dXx]$/.test(text),
   isbn13: (text) => /^[\d-]{13,17}$/.test(text),
@@ -55,5 +56,8 @@ export function isCidr(text: string): boolean {
 }
 
 function isHostname(text: string): boolean {
-  return text.length <= 253 && /^(?:[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?\.)*[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?\.?$/i.test(text);
+  return (
+    text.length <= 253 &&
+    /^(?:[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?\.)*[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?\.?$/i.test(text)
+  );
 }

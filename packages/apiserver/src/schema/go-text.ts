@@ -4,7 +4,7 @@ import { isRecord } from '@mural/core';
 export function goText(value: unknown): string {
   if (value === null || value === undefined) return '<nil>';
   if (Array.isArray(value)) return `[${value.map(goText).join(' ')}]`;
-  if (!isRecord(value)) return String(value as string | number | boolean);
+  if (!isRecord(value)) return typeof value === 'string' ? value : JSON.stringify(value);
   return `map[${Object.keys(value)
     .sort()
     .map((key) => `${key}:${goText(value[key])}`)

@@ -39,7 +39,9 @@ const statefulSet = spec((value) => {
   return {
     ...retaining,
     volumeClaimTemplates: templates.map((template: unknown) =>
-      isRecord(template) ? claim(fill(template, { apiVersion: 'v1', kind: 'PersistentVolumeClaim' })) : template,
+      isRecord(template)
+        ? claim(fill(template, { apiVersion: 'v1', kind: 'PersistentVolumeClaim' }))
+        : template,
     ),
   };
 });
@@ -84,7 +86,9 @@ function job(object: Fields): Fields {
 
 function pod(object: Fields): Fields {
   const filled = spec((value) => fill(requestsFromLimits(value), { enableServiceLinks: true }))(object);
-  return change(filled, 'status', (status) => fill(status, { phase: 'Pending', qosClass: qosClass(sub(filled, 'spec')) }));
+  return change(filled, 'status', (status) =>
+    fill(status, { phase: 'Pending', qosClass: qosClass(sub(filled, 'spec')) }),
+  );
 }
 
 function containersOf(podSpec: Fields): Fields[] {
@@ -107,7 +111,8 @@ function requestsFromLimits(podSpec: Fields): Fields {
           )
         : container,
     );
-    if (containers.some((container, index) => container !== list[index])) result = { ...result, [key]: containers };
+    if (containers.some((container, index) => container !== list[index]))
+      result = { ...result, [key]: containers };
   }
   return result;
 }
@@ -118,7 +123,9 @@ function qosClass(podSpec: Fields): string {
   const limited = (part: Fields, kind: string, name: string): unknown => sub(part, kind)[name];
   const names = ['cpu', 'memory'];
   const any = resources.some((part) =>
-    names.some((name) => limited(part, 'limits', name) !== undefined || limited(part, 'requests', name) !== undefined),
+    names.some(
+      (name) => limited(part, 'limits', name) !== undefined || limited(part, 'requests', name) !== undefined,
+    ),
   );
   if (!any) return 'BestEffort';
   const guaranteed = resources.every((part) =>
@@ -155,7 +162,12 @@ const POLICIES = [
 const autoscaler = spec((value) => {
   const filled = fill(value, {
     minReplicas: 1,
-    metrics: [{ type: 'Resource', resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: 80 } } }],
+    metrics: [
+      {
+        type: 'Resource',
+        resource: { name: 'cpu', target: { type: 'Utilization', averageUtilization: 80 } },
+      },
+    ],
   });
   if (!isRecord(filled['behavior'])) return filled;
   return change(filled, 'behavior', (behavior) => {
@@ -170,7 +182,8 @@ const autoscaler = spec((value) => {
 
 const networkPolicy = spec((value) =>
   fill(value, {
-    policyTypes: Array.isArray(value['egress']) && value['egress'].length > 0 ? ['Ingress', 'Egress'] : ['Ingress'],
+    policyTypes:
+      Array.isArray(value['egress']) && value['egress'].length > 0 ? ['Ingress', 'Egress'] : ['Ingress'],
   }),
 );
 

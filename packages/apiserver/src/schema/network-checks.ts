@@ -34,8 +34,9 @@ export function serviceErrors(object: Fields): FieldError[] {
 function samePorts(ports: readonly Fields[]): FieldError[] {
   const seen = new Set<string>();
   return ports.flatMap((port, index): FieldError[] => {
-    const key = `${String(port['port'] as number)}/${str(port, 'protocol') || 'TCP'}`;
-    if (seen.has(key)) return [{ field: `spec.ports[${index}]`, type: 'Duplicate', badValue: port, detail: '' }];
+    const key = `${String(port['port'])}/${str(port, 'protocol') || 'TCP'}`;
+    if (seen.has(key))
+      return [{ field: `spec.ports[${index}]`, type: 'Duplicate', badValue: port, detail: '' }];
     seen.add(key);
     return [];
   });
@@ -47,7 +48,9 @@ export function ingressErrors(object: Fields): FieldError[] {
   if (rules.length === 0 && !isRecord(spec['defaultBackend'])) {
     return [invalidValue('spec', null, 'either `defaultBackend` or `rules` must be specified')];
   }
-  const errors = isRecord(spec['defaultBackend']) ? backendErrors(spec['defaultBackend'], 'spec.defaultBackend') : [];
+  const errors = isRecord(spec['defaultBackend'])
+    ? backendErrors(spec['defaultBackend'], 'spec.defaultBackend')
+    : [];
   rules.forEach((rule, index) => {
     const at = `spec.rules[${index}]`;
     const host = str(rule, 'host');
@@ -78,7 +81,8 @@ function pathErrors(http: Fields, path: string): FieldError[] {
 
 function backendErrors(backend: Fields, path: string): FieldError[] {
   if (isRecord(backend['resource'])) return [];
-  if (!isRecord(backend['service'])) return [invalidValue(path, '', 'resource or service backend is required')];
+  if (!isRecord(backend['service']))
+    return [invalidValue(path, '', 'resource or service backend is required')];
   const service = backend['service'];
   const port = sub(service, 'port');
   const errors = str(service, 'name') === '' ? [required(`${path}.service.name`)] : [];
@@ -95,11 +99,16 @@ const POLICY_TYPES = ['Ingress', 'Egress'];
 export function networkPolicyErrors(object: Fields): FieldError[] {
   const spec = sub(object, 'spec');
   const errors = [
-    ...records(spec, 'ingress').flatMap((rule, index) => policyRuleErrors(rule, 'from', `spec.ingress[${index}]`)),
-    ...records(spec, 'egress').flatMap((rule, index) => policyRuleErrors(rule, 'to', `spec.egress[${index}]`)),
+    ...records(spec, 'ingress').flatMap((rule, index) =>
+      policyRuleErrors(rule, 'from', `spec.ingress[${index}]`),
+    ),
+    ...records(spec, 'egress').flatMap((rule, index) =>
+      policyRuleErrors(rule, 'to', `spec.egress[${index}]`),
+    ),
   ];
   strings(spec, 'policyTypes').forEach((type, index) => {
-    if (!POLICY_TYPES.includes(type)) errors.push(notSupported(`spec.policyTypes[${index}]`, type, POLICY_TYPES));
+    if (!POLICY_TYPES.includes(type))
+      errors.push(notSupported(`spec.policyTypes[${index}]`, type, POLICY_TYPES));
   });
   return errors;
 }

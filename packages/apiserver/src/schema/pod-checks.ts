@@ -25,9 +25,13 @@ export function podSpecErrors(spec: Fields, path: string): FieldError[] {
   const errors = [
     ...volumeErrors(volumes, `${path}.volumes`),
     ...(containers.length === 0 ? [required(`${path}.containers`)] : []),
-    ...containers.flatMap((container, index) => containerErrors(container, names, `${path}.containers[${index}]`)),
+    ...containers.flatMap((container, index) =>
+      containerErrors(container, names, `${path}.containers[${index}]`),
+    ),
     ...duplicates(containers, 'name', `${path}.containers`),
-    ...initial.flatMap((container, index) => containerErrors(container, names, `${path}.initContainers[${index}]`)),
+    ...initial.flatMap((container, index) =>
+      containerErrors(container, names, `${path}.initContainers[${index}]`),
+    ),
     ...sharedNames(initial, containers, `${path}.initContainers`),
     ...tolerationErrors(records(spec, 'tolerations'), `${path}.tolerations`),
   ];
@@ -61,8 +65,14 @@ function volumeErrors(volumes: readonly Fields[], path: string): FieldError[] {
     const name = str(volume, 'name');
     errors.push(...(name === '' ? [required(`${at}.name`)] : ruleErrors(labelName, name, `${at}.name`)));
     const sources = Object.keys(volume).filter((key) => key !== 'name' && isRecord(volume[key]));
-    for (const extra of sources.filter((source) => source !== 'emptyDir').slice(sources.includes('emptyDir') ? 0 : 1)) {
-      errors.push({ field: `${at}.${extra}`, type: 'Forbidden', detail: 'may not specify more than 1 volume type' });
+    for (const extra of sources
+      .filter((source) => source !== 'emptyDir')
+      .slice(sources.includes('emptyDir') ? 0 : 1)) {
+      errors.push({
+        field: `${at}.${extra}`,
+        type: 'Forbidden',
+        detail: 'may not specify more than 1 volume type',
+      });
     }
     for (const source of sources) {
       const field = SOURCE_FIELDS[source];
@@ -111,7 +121,8 @@ function envErrors(env: readonly Fields[], path: string): FieldError[] {
     const errors: FieldError[] = [];
     if (name === '') errors.push(required(`${at}.name`));
     else if (!/^[ -<>-~]+$/.test(name)) {
-      const detail = "a valid environment variable name must consist only of printable ASCII characters other than '='";
+      const detail =
+        "a valid environment variable name must consist only of printable ASCII characters other than '='";
       errors.push(invalidValue(`${at}.name`, name, detail));
     }
     if (isRecord(variable['valueFrom'])) errors.push(...valueFromErrors(variable, at));
@@ -127,12 +138,19 @@ function valueFromErrors(variable: Fields, path: string): FieldError[] {
   }
   if (sources.length === 0) {
     return [
-      invalidValue(at, '', 'must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`'),
+      invalidValue(
+        at,
+        '',
+        'must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`',
+      ),
     ];
   }
-  if (sources.length > 1) return [invalidValue(at, '', 'may not have more than one field specified at a time')];
+  if (sources.length > 1)
+    return [invalidValue(at, '', 'may not have more than one field specified at a time')];
   return sources.flatMap(([source, value]) =>
-    source.endsWith('KeyRef') && isRecord(value) && source !== 'fileKeyRef' ? requireAll(value, `${at}.${source}`, 'name', 'key') : [],
+    source.endsWith('KeyRef') && isRecord(value) && source !== 'fileKeyRef'
+      ? requireAll(value, `${at}.${source}`, 'name', 'key')
+      : [],
   );
 }
 
@@ -149,7 +167,8 @@ function mountErrors(mounts: readonly Fields[], volumes: ReadonlySet<string>, pa
     const where = str(mount, 'mountPath');
     const errors: FieldError[] = [];
     if (name === '') errors.push(required(`${at}.name`));
-    else if (!volumes.has(name)) errors.push({ field: `${at}.name`, type: 'NotFound', badValue: name, detail: '' });
+    else if (!volumes.has(name))
+      errors.push({ field: `${at}.name`, type: 'NotFound', badValue: name, detail: '' });
     if (where === '') errors.push(required(`${at}.mountPath`));
     else if (paths.has(where)) errors.push(invalidValue(`${at}.mountPath`, where, 'must be unique'));
     paths.add(where);
@@ -163,7 +182,11 @@ function probeErrors(probe: Fields, path: string): FieldError[] {
   const handlers = HANDLERS.filter((handler) => isRecord(probe[handler]));
   if (handlers.length === 0) return [required(path, 'must specify a handler type')];
   const errors = handlers.slice(1).map((handler): FieldError => {
-    return { field: `${path}.${handler}`, type: 'Forbidden', detail: 'may not specify more than 1 handler type' };
+    return {
+      field: `${path}.${handler}`,
+      type: 'Forbidden',
+      detail: 'may not specify more than 1 handler type',
+    };
   });
   const [first = ''] = handlers;
   if (first === 'httpGet' || first === 'tcpSocket') {
@@ -177,7 +200,13 @@ function resourceErrors(resources: Fields, path: string): FieldError[] {
   return Object.entries(sub(resources, 'requests')).flatMap(([name, request]) => {
     const limit = limits[name];
     if (!isQuantity(request) || !isQuantity(limit) || nanoUnits(request) <= nanoUnits(limit)) return [];
-    return [invalidValue(`${path}.requests`, String(request), `must be less than or equal to ${name} limit of ${limit}`)];
+    return [
+      invalidValue(
+        `${path}.requests`,
+        String(request),
+        `must be less than or equal to ${name} limit of ${limit}`,
+      ),
+    ];
   });
 }
 

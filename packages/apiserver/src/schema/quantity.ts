@@ -4,14 +4,21 @@
  */
 export function canonicalQuantity(quantity: string | number): string {
   const text = String(quantity);
-  const match = /^([+-]?)(\d*)(?:\.(\d*))?(m|u|n|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei|[eE][+-]?\d{1,2})?$/.exec(text);
+  const match = /^([+-]?)(\d*)(?:\.(\d*))?(m|u|n|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei|[eE][+-]?\d{1,2})?$/.exec(
+    text,
+  );
   if (match === null || text.length > 64) return text;
   const [, sign = '', whole = '', fraction = '', suffix = ''] = match;
   if (whole === '' && fraction === '') return text;
   const digits = BigInt(whole + fraction);
   if (digits === 0n) return '0';
   const minus = sign === '-' ? '-' : '';
-  return minus + (suffix.endsWith('i') ? binary(digits, fraction.length, suffix) : decimal(digits, fraction.length, suffix));
+  return (
+    minus +
+    (suffix.endsWith('i')
+      ? binary(digits, fraction.length, suffix)
+      : decimal(digits, fraction.length, suffix))
+  );
 }
 
 /** Whether a value is a quantity at all. */
@@ -29,7 +36,9 @@ export function nanoUnits(quantity: string | number): bigint {
   const match = /^(-?)(\d+)(m|u|n|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei|e-?\d{1,2})?$/.exec(text);
   const [, sign = '', digits = '0', suffix = ''] = match ?? [];
   const value = BigInt(digits);
-  const nano = suffix.endsWith('i') ? value * 1024n ** BigInt(BINARY.indexOf(suffix)) * 10n ** 9n : scaled(value, suffix);
+  const nano = suffix.endsWith('i')
+    ? value * 1024n ** BigInt(BINARY.indexOf(suffix)) * 10n ** 9n
+    : scaled(value, suffix);
   return sign === '-' ? -nano : nano;
 }
 

@@ -2,7 +2,7 @@ import { errorMessage, isRecord } from '@mural/core';
 import { evaluateRule, evaluateText, type RuleInput, toCel } from './cel.ts';
 import type { FieldError, FieldErrorType } from './field-error.ts';
 import { itemIdentity } from './identity.ts';
-import type { TypeSchema, ValidationRule } from './types.ts';
+import { childSchema, type TypeSchema, type ValidationRule } from './types.ts';
 
 const withRules = new WeakMap<TypeSchema, boolean>();
 
@@ -42,23 +42,26 @@ function walk(at: At, schema: TypeSchema, errors: FieldError[]): void {
     const error = run(rule, schema, at);
     if (error !== undefined) errors.push(error);
   }
-  if (Array.isArray(value)) {
-    const { items } = schema;
-    if (items === undefined) return;
-    const before = oldItems(old, schema);
-    value.forEach((item: unknown, index) => {
-      const identity = before === undefined ? undefined : itemIdentity(schema, item);
-      const was = identity === undefined ? undefined : before?.get(identity.key);
-      walk({ value: item, old: was, path: `${path}[${index}]` }, items, errors);
-    });
-  } else if (isRecord(value)) {
+  if (Array.isArray(value)) walkItems(value, at, schema, errors);
+  else if (isRecord(value)) {
     for (const key of Object.keys(value)) {
-      const child = schema.properties?.[key] ?? schema.additionalProperties;
+      const child = childSchema(schema, key);
       if (child === undefined) continue;
       const was = isRecord(old) ? old[key] : undefined;
       walk({ value: value[key], old: was, path: path === '' ? key : `${path}.${key}` }, child, errors);
     }
   }
+}
+
+function walkItems(list: readonly unknown[], at: At, schema: TypeSchema, errors: FieldError[]): void {
+  const { items } = schema;
+  if (items === undefined) return;
+  const before = oldItems(at.old, schema);
+  list.forEach((item, index) => {
+    const identity = before === undefined ? undefined : itemIdentity(schema, item);
+    const old = identity === undefined ? undefined : before?.get(identity.key);
+    walk({ value: item, old, path: `${at.path}[${index}]` }, items, errors);
+  });
 }
 
 /** Only items of map lists can be followed from one version of an object to the next. */

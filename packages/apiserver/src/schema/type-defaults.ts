@@ -10,7 +10,8 @@ export type Defaulter = (value: Fields) => Fields;
 export function fill(value: Fields, defaults: Fields): Fields {
   let result: Record<string, unknown> | undefined;
   for (const key of Object.keys(defaults)) {
-    if (value[key] === undefined && defaults[key] !== undefined) (result ??= { ...value })[key] = defaults[key];
+    if (value[key] === undefined && defaults[key] !== undefined)
+      (result ??= { ...value })[key] = defaults[key];
   }
   return result ?? value;
 }
@@ -110,7 +111,9 @@ function limitRangeItem(item: Fields): Fields {
   if (item['type'] !== 'Container') return item;
   const limits = fill(sub(item, 'default'), sub(item, 'max'));
   const requests = fill(fill(sub(item, 'defaultRequest'), limits), sub(item, 'min'));
-  return fill(fillPart(item, 'default', limits), { defaultRequest: Object.keys(requests).length > 0 ? requests : undefined });
+  return fill(fillPart(item, 'default', limits), {
+    defaultRequest: Object.keys(requests).length > 0 ? requests : undefined,
+  });
 }
 
 function fillPart(value: Fields, key: string, part: Fields): Fields {
@@ -118,8 +121,7 @@ function fillPart(value: Fields, key: string, part: Fields): Fields {
 }
 
 function volume(value: Fields): Fields {
-  const { name: _, ...sources } = value;
-  return Object.keys(sources).length === 0 ? { ...value, emptyDir: {} } : value;
+  return Object.keys(value).every((key) => key === 'name') ? { ...value, emptyDir: {} } : value;
 }
 
 /** Defaults that a type has wherever it stands, by its full name. */
@@ -128,7 +130,12 @@ export const TYPE_DEFAULTS: Readonly<Record<string, Defaulter | undefined>> = {
   [`${CORE}Container`]: container,
   [`${CORE}EphemeralContainer`]: container,
   [`${CORE}ContainerPort`]: filling({ protocol: 'TCP' }),
-  [`${CORE}Probe`]: filling({ timeoutSeconds: 1, periodSeconds: 10, successThreshold: 1, failureThreshold: 3 }),
+  [`${CORE}Probe`]: filling({
+    timeoutSeconds: 1,
+    periodSeconds: 10,
+    successThreshold: 1,
+    failureThreshold: 3,
+  }),
   [`${CORE}HTTPGetAction`]: filling({ path: '/', scheme: 'HTTP' }),
   [`${CORE}GRPCAction`]: filling({ service: '' }),
   [`${CORE}ObjectFieldSelector`]: filling({ apiVersion: 'v1' }),

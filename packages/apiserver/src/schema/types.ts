@@ -90,6 +90,18 @@ export function bareRecord<T>(entries: Iterable<readonly [string, T]> = []): Rec
   return record;
 }
 
+/** The schema of a field: its own, or that of any key. */
+export function childSchema(schema: TypeSchema | undefined, key: string): TypeSchema | undefined {
+  return schema?.properties?.[key] ?? schema?.additionalProperties;
+}
+
+/** The record without some of its keys. */
+export function omit(record: Readonly<Record<string, unknown>>, ...keys: string[]): Record<string, unknown> {
+  const rest = { ...record };
+  for (const key of keys) Reflect.deleteProperty(rest, key);
+  return rest;
+}
+
 /** Sets a field under any name, `__proto__` included. */
 export function setField(record: Record<string, unknown>, key: string, value: unknown): void {
   if (key === '__proto__') {

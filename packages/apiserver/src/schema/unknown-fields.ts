@@ -1,5 +1,5 @@
 import { isRecord } from '@mural/core';
-import { setField, type TypeSchema } from './types.ts';
+import { childSchema, setField, type TypeSchema } from './types.ts';
 
 /**
  * The paths of fields that the schema does not know, as the API's `fieldValidation` reports them:
@@ -23,7 +23,7 @@ function walk(value: unknown, schema: TypeSchema, path: string, found: string[])
   }
   if (!isRecord(value) || acceptsAll(schema)) return;
   for (const key of Object.keys(value)) {
-    const child = schema.properties?.[key] ?? schema.additionalProperties;
+    const child = childSchema(schema, key);
     const at = path === '' ? key : `${path}.${key}`;
     if (child !== undefined) walk(value[key], child, at, found);
     else if (schema.preserveUnknownFields !== true && schema.type === 'object') found.push(at);
@@ -49,7 +49,7 @@ function pruned(value: unknown, schema: TypeSchema): unknown {
   const keepUnknown = schema.preserveUnknownFields === true || schema.type !== 'object';
   let result: Record<string, unknown> | undefined;
   for (const key of Object.keys(value)) {
-    const child = schema.properties?.[key] ?? schema.additionalProperties;
+    const child = childSchema(schema, key);
     const before = value[key];
     if (child === undefined) {
       if (!keepUnknown) Reflect.deleteProperty((result ??= { ...value }), key);
@@ -77,5 +77,9 @@ function isScalar(schema: TypeSchema): boolean {
 
 /** Whether nothing below can be unknown, so that there is nothing to look for. */
 function acceptsAll(schema: TypeSchema): boolean {
-  return schema.properties === undefined && schema.additionalProperties === undefined && (schema.type !== 'object' || schema.preserveUnknownFields === true);
+  return (
+    schema.properties === undefined &&
+    schema.additionalProperties === undefined &&
+    (schema.type !== 'object' || schema.preserveUnknownFields === true)
+  );
 }

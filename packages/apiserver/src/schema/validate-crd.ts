@@ -53,12 +53,15 @@ function identityErrors(crd: Fields, spec: Fields): FieldError[] {
 function versionListErrors(spec: Fields, versions: readonly Fields[]): FieldError[] {
   const errors: FieldError[] = [];
   if (spec['preserveUnknownFields'] === true) {
-    const detail = 'cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead';
+    const detail =
+      'cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead';
     errors.push(invalidValue('spec.preserveUnknownFields', true, detail));
   }
   const shown = versions.map(({ name, served, storage }) => ({ name, served, storage }));
   if (versions.filter((version) => version['storage'] === true).length !== 1) {
-    errors.push(invalidValue('spec.versions', shown, 'must have exactly one version marked as storage version'));
+    errors.push(
+      invalidValue('spec.versions', shown, 'must have exactly one version marked as storage version'),
+    );
   }
   if (new Set(versions.map((version) => version['name'])).size !== versions.length) {
     errors.push(invalidValue('spec.versions', shown, 'must contain unique version names'));
@@ -103,7 +106,13 @@ function scaleErrors(subresources: Fields, path: string): FieldError[] {
     const field = `${path}.scale.${key}`;
     if (value === '') return needed ? [required(field)] : [];
     if (value.startsWith(`${root}.`) || (root === '.s' && /^\.(?:spec|status)\./.test(value))) return [];
-    return [invalidValue(field, value, `should be a json path under ${root === '.s' ? 'either .spec or .status' : root}`)];
+    return [
+      invalidValue(
+        field,
+        value,
+        `should be a json path under ${root === '.s' ? 'either .spec or .status' : root}`,
+      ),
+    ];
   });
 }
 
@@ -131,7 +140,8 @@ function columnErrors(version: Fields, path: string): FieldError[] {
 function conversionErrors(conversion: Fields): FieldError[] {
   const strategy = str(conversion, 'strategy');
   if (strategy === '' || strategy === 'None') return [];
-  if (strategy !== 'Webhook') return [notSupported('spec.conversion.strategy', strategy, ['None', 'Webhook'])];
+  if (strategy !== 'Webhook')
+    return [notSupported('spec.conversion.strategy', strategy, ['None', 'Webhook'])];
   const webhook = sub(conversion, 'webhook');
   const errors: FieldError[] = [];
   if (!isRecord(webhook['clientConfig'])) {

@@ -4,6 +4,7 @@ import { type Fields, records, str, strings, sub } from './check-tools.ts';
 import { compileCrdSchema } from './custom.ts';
 import { type FieldError, invalidValue, notSupported, required } from './field-error.ts';
 import { compiledPattern } from './pattern.ts';
+import { omit } from './types.ts';
 import { validate } from './validate.ts';
 
 /** Deeper or more schemas than these are refused. */
@@ -33,9 +34,12 @@ function rootMeta(properties: Fields, path: string, errors: FieldError[]): void 
   if (metadata['type'] !== 'object') {
     errors.push(invalidValue(`${path}.properties[metadata].type`, metadata['type'] ?? '', 'must be object'));
   }
-  const stray = Object.keys(sub(metadata, 'properties')).some((key) => key !== 'name' && key !== 'generateName');
+  const stray = Object.keys(sub(metadata, 'properties')).some(
+    (key) => key !== 'name' && key !== 'generateName',
+  );
   if (stray) {
-    const detail = 'must not specify anything other than name and generateName, but metadata is implicitly specified';
+    const detail =
+      'must not specify anything other than name and generateName, but metadata is implicitly specified';
     errors.push({ field: `${path}.properties[metadata]`, type: 'Forbidden', detail });
   }
 }
@@ -59,7 +63,9 @@ function walk(schema: Fields, path: string, where: Where, errors: FieldError[]):
   ruleListErrors(schema, path, errors);
   const branch = { depth: where.depth, free: schema['x-kubernetes-int-or-string'] === true };
   for (const key of ['allOf', 'anyOf', 'oneOf']) {
-    records(schema, key).forEach((one, index) => branchErrors(one, `${path}.${key}[${index}]`, branch, errors));
+    records(schema, key).forEach((one, index) =>
+      branchErrors(one, `${path}.${key}[${index}]`, branch, errors),
+    );
   }
   if (isRecord(schema['not'])) branchErrors(schema['not'], `${path}.not`, branch, errors);
   descend(schema, path, where.depth + 1, errors);
@@ -73,7 +79,12 @@ function descend(schema: Fields, path: string, depth: number, errors: FieldError
   const { items, additionalProperties } = schema;
   if (isRecord(items)) walk(items, `${path}.items`, { depth, role: 'array items' }, errors);
   if (isRecord(additionalProperties)) {
-    walk(additionalProperties, `${path}.additionalProperties`, { depth, role: 'object additionalProperties' }, errors);
+    walk(
+      additionalProperties,
+      `${path}.additionalProperties`,
+      { depth, role: 'object additionalProperties' },
+      errors,
+    );
   }
 }
 
@@ -82,7 +93,8 @@ const UNSUPPORTED = ['$ref', 'definitions', 'dependencies', 'patternProperties',
 function forbiddenKeywords(schema: Fields, path: string, errors: FieldError[]): void {
   for (const key of UNSUPPORTED) {
     const value = schema[key];
-    if (value === undefined || (key === 'definitions' && isRecord(value) && Object.keys(value).length === 0)) continue;
+    if (value === undefined || (key === 'definitions' && isRecord(value) && Object.keys(value).length === 0))
+      continue;
     errors.push({ field: `${path}.${key}`, type: 'Forbidden', detail: `${key} is not supported` });
   }
   if (schema['uniqueItems'] === true) {
@@ -94,7 +106,9 @@ function forbiddenKeywords(schema: Fields, path: string, errors: FieldError[]): 
     errors.push({ field: `${path}.additionalProperties`, type: 'Forbidden', detail });
   }
   if (schema['x-kubernetes-preserve-unknown-fields'] === false) {
-    errors.push(invalidValue(`${path}.x-kubernetes-preserve-unknown-fields`, false, 'must be true or undefined'));
+    errors.push(
+      invalidValue(`${path}.x-kubernetes-preserve-unknown-fields`, false, 'must be true or undefined'),
+    );
   }
 }
 
@@ -102,7 +116,8 @@ const TYPES = ['array', 'boolean', 'integer', 'number', 'object', 'string'];
 
 function typeErrors(schema: Fields, path: string, { role }: Where, errors: FieldError[]): void {
   const type = str(schema, 'type');
-  const free = schema['x-kubernetes-int-or-string'] === true || schema['x-kubernetes-preserve-unknown-fields'] === true;
+  const free =
+    schema['x-kubernetes-int-or-string'] === true || schema['x-kubernetes-preserve-unknown-fields'] === true;
   if (type === '') {
     if (!free) errors.push(required(`${path}.type`, `must not be empty for specified ${role}`));
   } else if (!TYPES.includes(type)) {
@@ -128,7 +143,9 @@ function embeddedErrors(schema: Fields, path: string, errors: FieldError[]): voi
   }
   const type = str(schema, 'type');
   if (type !== 'object') {
-    errors.push(invalidValue(`${path}.type`, type, 'must be object if x-kubernetes-embedded-resource is true'));
+    errors.push(
+      invalidValue(`${path}.type`, type, 'must be object if x-kubernetes-embedded-resource is true'),
+    );
   }
 }
 
@@ -144,7 +161,9 @@ function listErrors(schema: Fields, path: string, errors: FieldError[]): void {
   if (listType === 'set') {
     if (items['type'] === 'object' && items['x-kubernetes-map-type'] !== 'atomic') {
       const detail = 'must be atomic as item of a list with x-kubernetes-list-type=set';
-      errors.push(invalidValue(`${path}.items.x-kubernetes-map-type`, items['x-kubernetes-map-type'] ?? null, detail));
+      errors.push(
+        invalidValue(`${path}.items.x-kubernetes-map-type`, items['x-kubernetes-map-type'] ?? null, detail),
+      );
     }
   } else if (listType === 'map') keyErrors(schema, path, errors);
   else if (listType !== 'atomic') {
@@ -167,7 +186,8 @@ function keyErrors(schema: Fields, path: string, errors: FieldError[]): void {
   }
   for (const key of keys) {
     if (strings(items, 'required').includes(key) || sub(properties, key)['default'] !== undefined) continue;
-    const detail = 'this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property';
+    const detail =
+      'this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property';
     errors.push(required(`${path}.items.properties[${key}].default`, detail));
   }
 }
@@ -191,8 +211,7 @@ function valueErrors(schema: Fields, path: string, errors: FieldError[]): void {
   }
   const value = schema['default'];
   if (value === undefined || value === null) return;
-  const { default: _, ...plain } = schema;
-  const inside = { type: 'object', properties: { value: plain } };
+  const inside = { type: 'object', properties: { value: omit(schema, 'default') } };
   for (const error of validate({ value }, compileCrdSchema(inside)).slice(0, 3)) {
     if (error.field === '<nil>') continue;
     const below = error.field.replace(/^value/, '');
@@ -218,9 +237,11 @@ function branchErrors(branch: Fields, path: string, { depth, free }: Branch, err
     errors.push({ field: `${path}.${key}`, type: 'Forbidden', detail: 'must be empty to be structural' });
   }
   for (const [key, child] of Object.entries(sub(branch, 'properties'))) {
-    if (isRecord(child)) branchErrors(child, `${path}.properties[${key}]`, { depth: depth + 1, free: false }, errors);
+    if (isRecord(child))
+      branchErrors(child, `${path}.properties[${key}]`, { depth: depth + 1, free: false }, errors);
   }
-  if (isRecord(branch['items'])) branchErrors(branch['items'], `${path}.items`, { depth: depth + 1, free: false }, errors);
+  if (isRecord(branch['items']))
+    branchErrors(branch['items'], `${path}.items`, { depth: depth + 1, free: false }, errors);
 }
 
 const REASONS = ['FieldValueDuplicate', 'FieldValueForbidden', 'FieldValueInvalid', 'FieldValueRequired'];
@@ -239,7 +260,8 @@ function ruleListErrors(schema: Fields, path: string, errors: FieldError[]): voi
     }
     const expression = str(rule, 'messageExpression');
     if (expression !== '') errors.push(...expressionErrors(expression, 'string', `${at}.messageExpression`));
-    if (typeof reason === 'string' && !REASONS.includes(reason)) errors.push(notSupported(`${at}.reason`, reason, REASONS));
+    if (typeof reason === 'string' && !REASONS.includes(reason))
+      errors.push(notSupported(`${at}.reason`, reason, REASONS));
   });
 }
 

@@ -36,7 +36,10 @@ export function validate(object: unknown, schema: TypeSchema, old?: unknown): Fi
 
 function withKindChecks(errors: FieldError[], object: unknown): FieldError[] {
   const known = new Set(errors.map((error) => `${error.type} ${error.field}`));
-  return [...errors, ...validateBuiltin(object).filter((error) => !known.has(`${error.type} ${error.field}`))];
+  return [
+    ...errors,
+    ...validateBuiltin(object).filter((error) => !known.has(`${error.type} ${error.field}`)),
+  ];
 }
 
 const BLOCKING = new Set(['Required', 'TooLong', 'TooMany', 'TypeInvalid', 'NotSupported']);
@@ -46,11 +49,16 @@ const MAX_ERRORS = 100;
 function check(value: unknown, schema: TypeSchema, path: string, errors: FieldError[]): void {
   if (errors.length >= MAX_ERRORS || value === undefined) return;
   if (value === null) {
-    if (schema.nullable !== true && schema.builtin !== true && wantsType(schema)) typeError('null', schema, path, errors);
+    if (schema.nullable !== true && schema.builtin !== true && wantsType(schema))
+      typeError('null', schema, path, errors);
     return;
   }
   if (!checkType(value, schema, path, errors)) return;
-  if (schema.enum !== undefined && !schema.enum.some((choice) => jsonEqual(choice, value)) && !allowsEmpty(value, schema)) {
+  if (
+    schema.enum !== undefined &&
+    !schema.enum.some((choice) => jsonEqual(choice, value)) &&
+    !allowsEmpty(value, schema)
+  ) {
     errors.push(notSupported(path, value, schema.enum));
   }
   if (typeof value === 'string') checkString(value, schema, path, errors);
@@ -75,10 +83,15 @@ function checkType(value: unknown, schema: TypeSchema, path: string, errors: Fie
     if (found === 'integer' || found === 'string') return true;
   } else if (schema.quantity === true) {
     if (isQuantity(value)) return true;
-    const detail = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+    const detail =
+      "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
     errors.push(invalidValue(path, value, detail));
     return false;
-  } else if (schema.type === undefined || schema.type === found || (schema.type === 'number' && found === 'integer')) {
+  } else if (
+    schema.type === undefined ||
+    schema.type === found ||
+    (schema.type === 'number' && found === 'integer')
+  ) {
     return true;
   }
   typeError(found, schema, path, errors);
@@ -106,7 +119,12 @@ function checkString(value: string, schema: TypeSchema, path: string, errors: Fi
   const { maxLength, minLength, pattern, format } = schema;
   const { length } = maxLength === undefined && minLength === undefined ? '' : Array.from(value);
   if (maxLength !== undefined && length > maxLength) {
-    errors.push({ field: path, type: 'TooLong', badValue: value, detail: `may not be more than ${maxLength} bytes` });
+    errors.push({
+      field: path,
+      type: 'TooLong',
+      badValue: value,
+      detail: `may not be more than ${maxLength} bytes`,
+    });
   }
   if (minLength !== undefined && length < minLength) {
     errors.push(invalidValue(path, value, `${inBody(path)} should be at least ${minLength} chars long`));
@@ -121,7 +139,7 @@ function checkString(value: string, schema: TypeSchema, path: string, errors: Fi
 }
 
 function checkNumber(value: number, schema: TypeSchema, path: string, errors: FieldError[]): void {
-  const { minimum, maximum, multipleOf } = schema;
+  const { multipleOf } = schema;
   if (multipleOf !== undefined && multipleOf > 0 && !isMultiple(value, multipleOf)) {
     errors.push(invalidValue(path, value, `${inBody(path)} should be a multiple of ${multipleOf}`));
   }
@@ -129,6 +147,11 @@ function checkNumber(value: number, schema: TypeSchema, path: string, errors: Fi
     const detail = `Checked value must be of type integer with format ${schema.format ?? ''} in ${path}`;
     errors.push(invalidValue('<nil>', '', detail));
   }
+  checkBounds(value, schema, path, errors);
+}
+
+function checkBounds(value: number, schema: TypeSchema, path: string, errors: FieldError[]): void {
+  const { minimum, maximum } = schema;
   if (maximum !== undefined && (value > maximum || (schema.exclusiveMaximum === true && value === maximum))) {
     const bound = schema.exclusiveMaximum === true ? 'less than' : 'less than or equal to';
     errors.push(invalidValue(path, value, `${inBody(path)} should be ${bound} ${maximum}`));
@@ -150,13 +173,23 @@ function checkList(list: readonly unknown[], schema: TypeSchema, path: string, e
     errors.push(invalidValue(path, list.length, `${inBody(path)} should have at least ${minItems} items`));
   }
   if (maxItems !== undefined && list.length > maxItems) {
-    errors.push({ field: path, type: 'TooMany', badValue: list.length, detail: `must have at most ${maxItems} items` });
+    errors.push({
+      field: path,
+      type: 'TooMany',
+      badValue: list.length,
+      detail: `must have at most ${maxItems} items`,
+    });
   }
   if (items !== undefined) list.forEach((item, index) => check(item, items, `${path}[${index}]`, errors));
   checkDuplicates(list, schema, path, errors);
 }
 
-function checkDuplicates(list: readonly unknown[], schema: TypeSchema, path: string, errors: FieldError[]): void {
+function checkDuplicates(
+  list: readonly unknown[],
+  schema: TypeSchema,
+  path: string,
+  errors: FieldError[],
+): void {
   if (schema.builtin === true || (schema.listType !== 'set' && schema.listType !== 'map')) return;
   const seen = new Set<string>();
   for (const [index, item] of list.entries()) {
@@ -169,11 +202,18 @@ function checkDuplicates(list: readonly unknown[], schema: TypeSchema, path: str
   }
 }
 
-function checkMap(map: Readonly<Record<string, unknown>>, schema: TypeSchema, path: string, errors: FieldError[]): void {
+function checkMap(
+  map: Readonly<Record<string, unknown>>,
+  schema: TypeSchema,
+  path: string,
+  errors: FieldError[],
+): void {
   const { properties, additionalProperties, minProperties, maxProperties } = schema;
   const keys = Object.keys(map);
   if (minProperties !== undefined && keys.length < minProperties) {
-    errors.push(invalidValue(path, keys.length, `${inBody(path)} should have at least ${minProperties} properties`));
+    errors.push(
+      invalidValue(path, keys.length, `${inBody(path)} should have at least ${minProperties} properties`),
+    );
   }
   if (maxProperties !== undefined && keys.length > maxProperties) {
     errors.push({

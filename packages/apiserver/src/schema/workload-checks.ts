@@ -12,7 +12,14 @@ export function workloadErrors(kind: string): KindCheck {
     const spec = sub(object, 'spec');
     const template = sub(spec, 'template');
     return [
-      ...notNegative(spec, 'spec', 'replicas', 'minReadySeconds', 'revisionHistoryLimit', 'progressDeadlineSeconds'),
+      ...notNegative(
+        spec,
+        'spec',
+        'replicas',
+        'minReadySeconds',
+        'revisionHistoryLimit',
+        'progressDeadlineSeconds',
+      ),
       ...selectorErrors(spec, kind),
       ...templateErrors(template, 'spec.template'),
       ...restartErrors(sub(template, 'spec'), 'spec.template.spec'),
@@ -24,10 +31,15 @@ export function workloadErrors(kind: string): KindCheck {
 function selectorErrors(spec: Fields, kind: string): FieldError[] {
   const { selector } = spec;
   const labels = sub(sub(spec, 'template'), 'metadata')['labels'];
-  const mismatch = invalidValue('spec.template.metadata.labels', labels ?? null, '`selector` does not match template `labels`');
+  const mismatch = invalidValue(
+    'spec.template.metadata.labels',
+    labels ?? null,
+    '`selector` does not match template `labels`',
+  );
   if (!isRecord(selector)) return [required('spec.selector'), mismatch];
   const errors = labelSelectorErrors(selector, 'spec.selector');
-  if (errors.length > 0) return [...errors, invalidValue('spec.selector', selector, 'invalid label selector')];
+  if (errors.length > 0)
+    return [...errors, invalidValue('spec.selector', selector, 'invalid label selector')];
   if (isEmptySelector(selector)) {
     return [invalidValue('spec.selector', selector, `empty selector is invalid for ${kind.toLowerCase()}`)];
   }
@@ -35,7 +47,10 @@ function selectorErrors(spec: Fields, kind: string): FieldError[] {
 }
 
 function isEmptySelector(selector: Fields): boolean {
-  return Object.keys(sub(selector, 'matchLabels')).length === 0 && records(selector, 'matchExpressions').length === 0;
+  return (
+    Object.keys(sub(selector, 'matchLabels')).length === 0 &&
+    records(selector, 'matchExpressions').length === 0
+  );
 }
 
 function selects(selector: Fields, labels: Fields): boolean {
@@ -124,7 +139,15 @@ function jobSpecErrors(spec: Fields, path: string): FieldError[] {
   const template = sub(spec, 'template');
   const policy = sub(template, 'spec')['restartPolicy'];
   const errors = [
-    ...notNegative(spec, path, 'parallelism', 'completions', 'backoffLimit', 'activeDeadlineSeconds', 'ttlSecondsAfterFinished'),
+    ...notNegative(
+      spec,
+      path,
+      'parallelism',
+      'completions',
+      'backoffLimit',
+      'activeDeadlineSeconds',
+      'ttlSecondsAfterFinished',
+    ),
     ...templateErrors(template, `${path}.template`),
   ];
   if (policy !== 'Never' && policy !== 'OnFailure') {
@@ -137,7 +160,13 @@ export const cronJobErrors: KindCheck = (object) => {
   const spec = sub(object, 'spec');
   return [
     ...scheduleErrors(str(spec, 'schedule')),
-    ...notNegative(spec, 'spec', 'successfulJobsHistoryLimit', 'failedJobsHistoryLimit', 'startingDeadlineSeconds'),
+    ...notNegative(
+      spec,
+      'spec',
+      'successfulJobsHistoryLimit',
+      'failedJobsHistoryLimit',
+      'startingDeadlineSeconds',
+    ),
     ...jobSpecErrors(sub(sub(spec, 'jobTemplate'), 'spec'), 'spec.jobTemplate.spec'),
   ];
 };
@@ -153,8 +182,19 @@ function scheduleErrors(schedule: string): FieldError[] {
   }
   const fields = schedule.trim().split(/\s+/);
   if (fields.length !== 5) {
-    return [invalidValue(field, schedule, `expected exactly 5 fields, found ${fields.length}: [${fields.join(' ')}]`)];
+    return [
+      invalidValue(
+        field,
+        schedule,
+        `expected exactly 5 fields, found ${fields.length}: [${fields.join(' ')}]`,
+      ),
+    ];
   }
-  const wrong = fields.find((part) => !/^(?:[*?]|[\dA-Za-z]+(?:-[\dA-Za-z]+)?)(?:\/\d+)?(?:,(?:[\dA-Za-z]+(?:-[\dA-Za-z]+)?)(?:\/\d+)?)*$/.test(part));
+  const wrong = fields.find(
+    (part) =>
+      !/^(?:[*?]|[\dA-Za-z]+(?:-[\dA-Za-z]+)?)(?:\/\d+)?(?:,(?:[\dA-Za-z]+(?:-[\dA-Za-z]+)?)(?:\/\d+)?)*$/.test(
+        part,
+      ),
+  );
   return wrong === undefined ? [] : [invalidValue(field, schedule, `failed to parse int from ${wrong}`)];
 }
