@@ -11,8 +11,16 @@ import { runVitest } from './vitest.ts';
 const full = process.argv.includes('--full');
 const filters = process.argv.slice(2).filter((argument) => argument !== '--full');
 
-const QUICK = ['kubectl', 'helm', 'kustomize', 'crane', 'oras', 'skopeo'];
-const SLOW = ['flux', 'regctl', 'etcd', 'kube-apiserver', 'kube-controller-manager', 'olareg', 'distribution'];
+const QUICK = ['kubectl', 'helm', 'kustomize', 'crane', 'oras', 'skopeo', 'chromium'];
+const SLOW = [
+  'flux',
+  'regctl',
+  'etcd',
+  'kube-apiserver',
+  'kube-controller-manager',
+  'olareg',
+  'distribution',
+];
 const FLUX = ['source-controller', 'kustomize-controller'];
 
 const tools = full ? [...QUICK, ...SLOW, ...FLUX] : QUICK;

@@ -71,7 +71,8 @@ function signOut(problem) {
   sessionStorage.removeItem(TOKEN);
   const nothing = { fleet: undefined, events: undefined, updatedAt: undefined, problem: undefined };
   Object.assign(state, nothing, { phase: 'signin', signInProblem: problem });
-  announce(problem ?? 'Signed out');
+  // A problem is an alert of its own.
+  announce(problem === undefined ? 'Signed out' : '');
   render();
   document.querySelector('#token')?.focus();
 }
@@ -139,7 +140,7 @@ function fail(error) {
   // Being refused, or being in the wrong place, is an answer; only silence leaves the last one standing.
   const keep = state.fleet !== undefined && error.status !== 403 && error.status !== 404;
   Object.assign(state, keep ? { phase: 'stale', problem } : { phase: 'failed', problem, fleet: undefined });
-  announce(problem.text);
+  announce(keep ? problem.text : '');
 }
 
 async function sleep(ms, signal) {

@@ -132,7 +132,7 @@ export function signIn({ problem, onToken }) {
         'div',
         { id: 'token-help', class: 'help' },
         h('p', {}, 'The administrator’s token is in the kubeconfig that mural up wrote:'),
-        h('pre', { tabindex: '0' }, h('code', {}, TOKEN_COMMAND)),
+        h('pre', {}, h('code', {}, TOKEN_COMMAND)),
         h('p', {}, 'It stays in this tab, and is gone when you close it or sign out.'),
       ),
     ),
@@ -202,7 +202,7 @@ function tallyCard(title, rows) {
     { class: 'card tally' },
     h('span', { class: 'quiet' }, title),
     h('span', { class: 'number' }, `${ready}/${total}`),
-    h('span', { class: 'quiet' }, total === 0 ? 'none yet' : ['ready', ...rest].join(', ')),
+    h('span', { class: 'quiet' }, total === 0 ? 'none yet' : ['ready', ...rest].join(' · ')),
   );
 }
 
