@@ -12,14 +12,9 @@ import {
   type SpokeProcess,
 } from './support/mural.ts';
 import { apply, configMap, deployment, environment, manifestsProfile } from './support/objects.ts';
+import { seededRandom } from './support/random.ts';
 
-/** Seeds the moments of the kills, so that a failure can be played again: `MURAL_SEED=7 npx vitest run test/faults.test.ts`. */
-const seed = Number(process.env.MURAL_SEED ?? Math.floor(Math.random() * 1e6));
-let state = seed;
-function random(): number {
-  state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
-  return state / 2_147_483_648;
-}
+const random = seededRandom();
 
 function port(url: string): number {
   return Number(new URL(url).port);
@@ -36,7 +31,7 @@ async function value(spoke: SpokeProcess, name: string): Promise<string | undefi
   return (object?.data as { value?: string } | undefined)?.value;
 }
 
-describe(`kills at random moments (seed ${seed})`, () => {
+describe(`kills at random moments (seed ${random.seed})`, () => {
   afterAll(cleanUp);
 
   it('of the hub and of a spoke, during rollouts, lose nothing and converge', async () => {
