@@ -1,0 +1,203 @@
+import { backoff, type Clock, jitter, jsonEqual, type Logger, type Random, rfc3339 } from '@mural/core';
+import {
+  type Cache,
+  createCache,
+  type KubeClient,
+  type Kustomization,
+  MURAL_NAMESPACE,
+  OCI_REPOSITORIES,
+  type OCIRepository,
+  PUBLISHED_ROOT_ANNOTATION,
+  RECONCILE_REQUEST_ANNOTATION,
+  setCondition,
+  type Spoke,
+  SPOKES,
+  type SpokeStatus,
+} from '@mural/kube';
+import { digestOfRevision } from '../apply/run.ts';
+import { reportOf, ROOT_NAME } from './report.ts';
+
+/** What {@link startAgent} needs. */
+export interface AgentOptions {
+  /** The spoke's own API. */
+  readonly client: KubeClient;
+  readonly hub: KubeClient;
+  /** The spoke's name in the hub. */
+  readonly name: string;
+  readonly sources: Cache<OCIRepository>;
+  readonly kustomizations: Cache<Kustomization>;
+  readonly version: string | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/** The connection of a spoke to its hub. */
+export interface SpokeAgent {
+  stop(): Promise<void>;
+}
+
+const FIELD_MANAGER = 'spoke-agent';
+const HEARTBEAT_MS = 30_000;
+const HEARTBEAT_JITTER = 0.1;
+const DEBOUNCE_MS = 100;
+const RETRY = { baseMs: 1000, capMs: 30_000 };
+
+/** Starts reporting to the hub, and listening for its nudges. Neither is needed for delivery. */
+export function startAgent(options: AgentOptions): SpokeAgent {
+  const agent = new Agent(options);
+  agent.start();
+  return agent;
+}
+
+class Agent implements SpokeAgent {
+  readonly #options: AgentOptions;
+  readonly #spokes: Cache<Spoke>;
+  readonly #stop = new AbortController();
+  readonly #subscriptions: (() => void)[] = [];
+  #running: Promise<unknown> | undefined;
+  #changed = Promise.withResolvers<undefined>();
+  #nudged: string | undefined;
+  #nudging: Promise<void> = Promise.resolve();
+  /** What the hub was told last, and so need not be told again. */
+  #reported: SpokeStatus | undefined;
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    const { hub, name, clock, random, log } = options;
+    this.#spokes = createCache<Spoke>({
+      client: hub,
+      resource: SPOKES,
+      fieldSelector: `metadata.name=${name}`,
+      clock,
+      random,
+      log,
+    });
+  }
+
+  start(): void {
+    const { kustomizations, sources } = this.#options;
+    const changed = (): void => this.#changed.resolve(undefined);
+    this.#subscriptions.push(
+      kustomizations.onChange(changed),
+      sources.onChange(() => this.#nudge()),
+      this.#spokes.onChange(() => {
+        this.#nudge();
+        changed();
+      }),
+    );
+    this.#spokes.start();
+    this.#running = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    for (const unsubscribe of this.#subscriptions) unsubscribe();
+    this.#stop.abort(new Error('the agent is stopped'));
+    await Promise.all([this.#running, this.#spokes.stop(), this.#nudging]);
+  }
+
+  /** Reports at every change, debounced, and at every heartbeat; after a failure with back-off. */
+  async #run(): Promise<void> {
+    const { clock, random, log, kustomizations } = this.#options;
+    const { signal } = this.#stop;
+    await Promise.race([kustomizations.synced(), aborted(signal)]);
+    let failures = 0;
+    while (!signal.aborted) {
+      this.#changed = Promise.withResolvers<undefined>();
+      try {
+        await this.#report(signal);
+        failures = 0;
+      } catch (error) {
+        if (signal.aborted) return;
+        failures += 1;
+        log[failures === 1 ? 'warn' : 'debug']({ err: error }, 'the hub did not take the report; it will be told later');
+      }
+      if (failures > 0) await pause(clock, backoff(failures, RETRY.baseMs, RETRY.capMs, random), signal);
+      else await this.#nextReport(signal);
+    }
+  }
+
+  async #nextReport(signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#options;
+    const woken = new AbortController();
+    const heartbeat = pause(clock, jitter(HEARTBEAT_MS, HEARTBEAT_JITTER, random), AbortSignal.any([woken.signal, signal]));
+    const changed = this.#changed.promise.then(() => pause(clock, DEBOUNCE_MS, signal));
+    await Promise.race([heartbeat, changed]);
+    woken.abort();
+  }
+
+  async #report(signal: AbortSignal): Promise<void> {
+    const { hub, name, kustomizations, clock, version } = this.#options;
+    const before = this.#reported ?? this.#spokes.get(name)?.status;
+    const { rootDigest, workloads } = reportOf(kustomizations.list());
+    const now = clock.now();
+    const status: SpokeStatus = {
+      conditions: setCondition(before?.conditions, this.#readiness(workloads.filter(({ ready }) => ready !== 'True').length, workloads.length), now),
+      lastHeartbeatTime: rfc3339(now),
+      workloads: [...workloads],
+      ...(version === undefined ? {} : { agentVersion: version }),
+      ...(rootDigest === undefined ? {} : { rootDigest }),
+    };
+    const change = this.#reported === undefined ? status : differing(status, this.#reported);
+    await hub.patch<Spoke>(SPOKES, { name }, 'merge', { status: change }, {
+      fieldManager: FIELD_MANAGER,
+      subresource: 'status',
+      signal,
+    });
+    this.#reported = status;
+  }
+
+  #readiness(unready: number, all: number): Parameters<typeof setCondition>[1] {
+    const generation = this.#spokes.get(this.#options.name)?.metadata.generation;
+    const message = unready === 0 ? `${all} workloads are ready` : `${unready} of ${all} workloads are not ready`;
+    return {
+      type: 'Ready',
+      status: unready === 0 ? 'True' : 'False',
+      reason: unready === 0 ? 'WorkloadsReady' : 'WorkloadsNotReady',
+      message,
+      ...(generation === undefined ? {} : { observedGeneration: generation }),
+    };
+  }
+
+  /** When the hub has published another root than the one stored here, the source is asked to look at once. */
+  #nudge(): void {
+    const { name, sources } = this.#options;
+    const published = this.#spokes.get(name)?.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION];
+    const root = sources.get(`${MURAL_NAMESPACE}/${ROOT_NAME}`);
+    if (published === undefined || root === undefined || this.#nudged === published) return;
+    const stored = root.status?.artifact?.revision;
+    if (stored !== undefined && digestOfRevision(stored) === published) return;
+    this.#nudged = published;
+    this.#nudging = this.#nudging.then(async () => this.#request(published));
+  }
+
+  async #request(published: string): Promise<void> {
+    const { client, clock, log } = this.#options;
+    const annotations = { [RECONCILE_REQUEST_ANNOTATION]: `${new Date(clock.now()).toISOString()} ${published}` };
+    try {
+      await client.patch(OCI_REPOSITORIES, { namespace: MURAL_NAMESPACE, name: ROOT_NAME }, 'merge', { metadata: { annotations } }, {
+        fieldManager: FIELD_MANAGER,
+        signal: this.#stop.signal,
+      });
+    } catch (error) {
+      // The interval of the source does the same a little later.
+      this.#nudged = undefined;
+      if (!this.#stop.signal.aborted) log.warn({ err: error }, 'the root could not be asked to reconcile');
+    }
+  }
+}
+
+/** The fields that changed; a merge patch leaves the others. */
+function differing(status: SpokeStatus, before: SpokeStatus): Record<string, unknown> {
+  const old = before as Readonly<Record<string, unknown>>;
+  return Object.fromEntries(Object.entries(status).filter(([key, value]) => !jsonEqual(value, old[key])));
+}
+
+async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  await clock.sleep(ms, signal).catch(() => undefined);
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}

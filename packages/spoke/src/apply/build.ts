@@ -1,0 +1,189 @@
+import { errorMessage, isRecord, MuralError } from '@mural/core';
+import {
+  CONFIG_MAPS,
+  KUSTOMIZE_NAME_LABEL,
+  KUSTOMIZE_NAMESPACE_LABEL,
+  type KubeClient,
+  type KubeObject,
+  type Kustomization,
+  type KustomizationSpec,
+  SECRETS,
+  type UnstructuredObject,
+} from '@mural/kube';
+import { kustomizeBuild, specNeedsKustomize } from './kustomize.ts';
+import { type FileTree, filesUnder, normalizePath, readPlain } from './manifests.ts';
+import { describeObject } from './order.ts';
+import { applyPatches } from './patches.ts';
+import { checkVariables, hasVariables, substitute } from './substitute.ts';
+import { withImages, withMetadata, withNamespace } from './transform.ts';
+import { parseOne, writeYaml } from './yaml.ts';
+
+/** Objects cannot be built from an artifact; `PathMissing` is told apart because Flux gives it another reason. */
+export class BuildError extends MuralError<'PathMissing' | 'BuildFailed'> {}
+
+/** What a build needs beside artifact and spec. */
+export interface BuildContext {
+  readonly client: KubeClient;
+  /** Path of the kustomize binary; looked for on PATH unless given. */
+  readonly kustomize?: string | undefined;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** Label or annotation that keeps `${…}` in an object as it is. */
+const SUBSTITUTE = 'kustomize.toolkit.fluxcd.io/substitute';
+
+/**
+ * The objects that a Kustomization stands for: read, transformed, substituted, labelled as its own.
+ *
+ * @throws BuildError, or an error of the step with its own words
+ */
+export async function buildObjects(
+  kustomization: Kustomization,
+  spec: KustomizationSpec,
+  files: FileTree,
+  context: BuildContext,
+): Promise<UnstructuredObject[]> {
+  const folder = normalizePath(spec.path);
+  if (filesUnder(files, folder).size === 0) {
+    throw new BuildError(
+      'PathMissing',
+      `kustomization path not found: ${spec.path ?? '.'}: no such file or directory`,
+    );
+  }
+  const plain = specNeedsKustomize(spec) ? undefined : readPlain(files, folder);
+  let objects =
+    plain === undefined
+      ? await kustomizeBuild(files, folder, spec, {
+          binary: context.kustomize,
+          timeoutMs: context.timeoutMs,
+          signal: context.signal,
+        })
+      : await transformed(plain, spec, context.client);
+  objects = await substituted(kustomization, spec, objects, context);
+  return objects.map((object) => owned(object, kustomization, spec));
+}
+
+async function transformed(
+  objects: readonly UnstructuredObject[],
+  spec: KustomizationSpec,
+  client: KubeClient,
+): Promise<UnstructuredObject[]> {
+  let result = spec.patches === undefined ? [...objects] : applyPatches(objects, spec.patches);
+  if (spec.images !== undefined) result = withImages(result, spec.images);
+  if (spec.targetNamespace !== undefined) {
+    const namespaced = await namespacedKinds(result, client);
+    result = withNamespace(result, spec.targetNamespace, (object) =>
+      namespaced.has(`${object.apiVersion}/${object.kind}`),
+    );
+  }
+  return result;
+}
+
+/** Kinds are looked up in the API and, for those that the set itself defines, in its definitions. */
+async function namespacedKinds(
+  objects: readonly UnstructuredObject[],
+  client: KubeClient,
+): Promise<Set<string>> {
+  const kinds = new Map(
+    objects.map(({ apiVersion, kind }) => [`${apiVersion}/${kind}`, { apiVersion, kind }]),
+  );
+  const namespaced = new Set<string>();
+  for (const [key, { apiVersion, kind }] of kinds) {
+    const resource = await client.resourceFor(apiVersion, kind);
+    if (resource?.namespaced ?? definedNamespaced(objects, apiVersion, kind)) namespaced.add(key);
+  }
+  return namespaced;
+}
+
+function definedNamespaced(
+  objects: readonly UnstructuredObject[],
+  apiVersion: string,
+  kind: string,
+): boolean {
+  const definition = objects.find(({ kind: of, ...rest }) => {
+    const spec = rest['spec'];
+    if (of !== 'CustomResourceDefinition' || !isRecord(spec) || !isRecord(spec['names'])) return false;
+    return spec['names']['kind'] === kind && apiVersion.startsWith(`${String(spec['group'])}/`);
+  });
+  const spec = definition?.['spec'];
+  return !isRecord(spec) || spec['scope'] !== 'Cluster';
+}
+
+async function substituted(
+  kustomization: Kustomization,
+  spec: KustomizationSpec,
+  objects: readonly UnstructuredObject[],
+  context: BuildContext,
+): Promise<UnstructuredObject[]> {
+  if (spec.postBuild === undefined) return [...objects];
+  const variables = await variablesOf(kustomization, spec.postBuild, context);
+  if (variables.size === 0 && spec.postBuild.substituteStrategy !== 'Always') return [...objects];
+  return objects.map((object) => {
+    const { labels, annotations } = object.metadata;
+    if (labels?.[SUBSTITUTE] === 'disabled' || annotations?.[SUBSTITUTE] === 'disabled') return object;
+    const text = writeYaml(object);
+    if (!hasVariables(text)) return object;
+    const what = `post build of ${describeObject(object)}`;
+    let result: unknown;
+    try {
+      result = parseOne(substitute(text, variables), what);
+    } catch (cause) {
+      const hint = cause instanceof MuralError && cause.hint !== undefined ? { hint: cause.hint } : {};
+      throw new BuildError(
+        'BuildFailed',
+        `post build failed for '${describeObject(object)}': ${errorMessage(cause)}`,
+        { cause, ...hint },
+      );
+    }
+    if (!isRecord(result)) throw new BuildError('BuildFailed', `${what}: the result is not an object`);
+    return result as unknown as UnstructuredObject;
+  });
+}
+
+/** Variables of `substituteFrom` in order, then those of `substitute`, which win. */
+async function variablesOf(
+  kustomization: Kustomization,
+  postBuild: NonNullable<KustomizationSpec['postBuild']>,
+  { client, signal }: BuildContext,
+): Promise<Map<string, string>> {
+  const variables = new Map<string, string>();
+  const namespace = kustomization.metadata.namespace;
+  for (const { kind, name, optional } of postBuild.substituteFrom ?? []) {
+    const resource = kind === 'Secret' ? SECRETS : CONFIG_MAPS;
+    const object = await client.find<KubeObject & { readonly data?: Readonly<Record<string, string>> }>(
+      resource,
+      { name, namespace },
+      { signal },
+    );
+    if (object === undefined) {
+      if (optional) continue;
+      throw new BuildError(
+        'BuildFailed',
+        `substitute from '${kind}/${name}' error: ${kind} "${name}" not found`,
+      );
+    }
+    for (const [key, value] of Object.entries(object.data ?? {})) {
+      variables.set(key, kind === 'Secret' ? Buffer.from(value, 'base64').toString('utf8') : value);
+    }
+  }
+  for (const [key, value] of Object.entries(postBuild.substitute ?? {})) variables.set(key, value);
+  return checkVariables(variables);
+}
+
+function owned(
+  object: UnstructuredObject,
+  kustomization: Kustomization,
+  spec: KustomizationSpec,
+): UnstructuredObject {
+  const { name = '', namespace = '' } = kustomization.metadata;
+  const common = spec.commonMetadata ?? {};
+  return withMetadata(object, {
+    ...common,
+    labels: {
+      ...common.labels,
+      [KUSTOMIZE_NAME_LABEL]: name,
+      [KUSTOMIZE_NAMESPACE_LABEL]: namespace,
+    },
+  });
+}
