@@ -121,6 +121,18 @@ describe('the console in Chromium', () => {
     await page.context().close();
   });
 
+  it('tells somebody who may not see the fleet so, and keeps no fleet', async () => {
+    const args = ['get', 'secret', 'spoke-edge-1-token', '--namespace', 'mural-system', '-o'];
+    const env = { KUBECONFIG: hub.ready.kubeconfig };
+    const encoded = await run('kubectl', [...args, 'jsonpath={.data.token}'], { env });
+    const page = await visit(`#token=${Buffer.from(encoded, 'base64').toString()}`);
+    await page.getByRole('alert').getByText('it may not see the fleet').waitFor();
+    expect(await page.getByRole('table').count()).toBe(0);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByLabel('Bearer token').waitFor();
+    await page.context().close();
+  });
+
   it('fits a phone', async () => {
     const page = await visit(`#token=${token}`, { viewport: { width: 360, height: 740 } });
     const fits = 'document.documentElement.scrollWidth <= innerWidth';

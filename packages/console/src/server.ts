@@ -52,6 +52,7 @@ export async function startConsole(options: ConsoleOptions): Promise<RunningCons
     cert: options.tls.cert,
     key: options.tls.key,
     minVersion: 'TLSv1.2',
+    handshakeTimeout: 10_000,
     maxHeaderSize: 32 * 1024,
     headersTimeout: 10_000,
     requestTimeout: 15_000,
