@@ -1,5 +1,5 @@
 import { type DestinationStream, type Logger as PinoLogger, pino, stdSerializers } from 'pino';
-import { MuralError } from './errors.ts';
+import { errorMessage, MuralError } from './errors.ts';
 
 /** A structured log. Messages are fixed strings; what varies goes into the object before them. */
 export type Logger = PinoLogger;
@@ -36,12 +36,18 @@ export const silentLogger: Logger = pino({ level: 'silent' });
 
 /** An error of ours says all in code, message and facts; of any other the stack is wanted too. */
 function serializeError(error: unknown): unknown {
-  if (!(error instanceof MuralError)) return error instanceof Error ? stdSerializers.err(error) : error;
+  if (!(error instanceof Error)) return error;
+  if (!isMuralError(error)) return stdSerializers.err(error);
+  const { code, message, hint, facts, cause } = error;
   return {
-    code: error.code,
-    message: error.message,
-    ...(error.hint === undefined ? {} : { hint: error.hint }),
-    ...error.facts,
-    ...(error.cause instanceof Error ? { cause: error.cause.message } : {}),
+    code,
+    message,
+    ...(hint === undefined ? {} : { hint }),
+    facts,
+    ...(cause === undefined ? {} : { cause: errorMessage(cause) }),
   };
+}
+
+function isMuralError(error: Error): error is MuralError {
+  return error instanceof MuralError;
 }

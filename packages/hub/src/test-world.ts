@@ -104,7 +104,7 @@ export class World {
       return await eventually(async () => {
         last = await this.deployment(name);
         const { generation } = last.metadata;
-        const found = findCondition(last.status?.conditions as Condition[] | undefined, type);
+        const found = findCondition(last.status?.conditions, type);
         if (found === undefined || found.observedGeneration !== generation) return undefined;
         if (wanted.status !== undefined && found.status !== wanted.status) return undefined;
         return wanted.reason === undefined || found.reason === wanted.reason ? found : undefined;

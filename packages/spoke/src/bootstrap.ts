@@ -19,9 +19,13 @@ export async function applyBootstrap(client: KubeClient, objects: readonly KubeO
     for (const object of stage.objects) {
       const resource = await client.resourceFor(object.apiVersion, object.kind);
       if (resource === undefined) {
-        throw new BootstrapError('KindUnknown', `${describeObject(object)}: the cluster does not serve this kind`, {
-          hint: 'Install the definitions of OCIRepository and Kustomization first.',
-        });
+        throw new BootstrapError(
+          'KindUnknown',
+          `${describeObject(object)}: the cluster does not serve this kind`,
+          {
+            hint: 'Install the definitions of OCIRepository and Kustomization first.',
+          },
+        );
       }
       await client.apply(resource, object, { fieldManager: FIELD_MANAGER, force: true });
     }

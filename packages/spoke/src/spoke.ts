@@ -74,7 +74,14 @@ export async function startSpoke(options: SpokeOptions): Promise<RunningSpoke> {
   const agent: SpokeAgent | undefined =
     options.hub === undefined
       ? undefined
-      : startAgent({ ...shared, hub: options.hub.client, name: options.name, sources, kustomizations, version: options.version });
+      : startAgent({
+          ...shared,
+          hub: options.hub.client,
+          name: options.name,
+          sources,
+          kustomizations,
+          version: options.version,
+        });
   return {
     async stop() {
       await agent?.stop();

@@ -199,7 +199,7 @@ describe('heartbeats', () => {
     const heartbeats = new Heartbeats({ client: api, spokes, clock, log: silentLogger });
     const ready = async (name: string) => {
       const { status } = await api.get<Spoke>(SPOKES, { name });
-      return findCondition(status?.conditions as Condition[] | undefined, 'Ready');
+      return findCondition(status?.conditions, 'Ready');
     };
     const beat = async () => {
       const condition = { type: 'Ready', status: 'True', reason: 'Connected', message: '' };

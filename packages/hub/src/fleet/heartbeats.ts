@@ -104,5 +104,5 @@ function silence(spoke: Spoke, now: number): SilenceCondition | undefined {
 }
 
 function conditionsOfSpoke(spoke: Spoke): readonly Condition[] {
-  return conditionsOf(spoke as { readonly status?: { readonly conditions?: readonly Condition[] } });
+  return conditionsOf(spoke);
 }

@@ -100,7 +100,7 @@ class Conditions {
 
 /** The conditions of a deployment. The schema's `undefined` is the API's absence. */
 export function statedConditions(deployment: WorkloadDeployment): readonly Condition[] {
-  return conditionsOf(deployment as { readonly status?: { readonly conditions?: readonly Condition[] } });
+  return conditionsOf(deployment);
 }
 
 function readiness({ publication, spokes }: SummaryInput): Stated {

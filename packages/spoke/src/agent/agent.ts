@@ -108,19 +108,30 @@ class Agent implements SpokeAgent {
         await this.#report(signal);
         failures = 0;
       } catch (error) {
-        if (signal.aborted) return;
+        if (this.#stopped()) return;
         failures += 1;
-        log[failures === 1 ? 'warn' : 'debug']({ err: error }, 'the hub did not take the report; it will be told later');
+        log[failures === 1 ? 'warn' : 'debug'](
+          { err: error },
+          'the hub did not take the report; it will be told later',
+        );
       }
       if (failures > 0) await pause(clock, backoff(failures, RETRY.baseMs, RETRY.capMs, random), signal);
       else await this.#nextReport(signal);
     }
   }
 
+  #stopped(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
   async #nextReport(signal: AbortSignal): Promise<void> {
     const { clock, random } = this.#options;
     const woken = new AbortController();
-    const heartbeat = pause(clock, jitter(HEARTBEAT_MS, HEARTBEAT_JITTER, random), AbortSignal.any([woken.signal, signal]));
+    const heartbeat = pause(
+      clock,
+      jitter(HEARTBEAT_MS, HEARTBEAT_JITTER, random),
+      AbortSignal.any([woken.signal, signal]),
+    );
     const changed = this.#changed.promise.then(() => pause(clock, DEBOUNCE_MS, signal));
     await Promise.race([heartbeat, changed]);
     woken.abort();
@@ -132,24 +143,35 @@ class Agent implements SpokeAgent {
     const { rootDigest, workloads } = reportOf(kustomizations.list());
     const now = clock.now();
     const status: SpokeStatus = {
-      conditions: setCondition(before?.conditions, this.#readiness(workloads.filter(({ ready }) => ready !== 'True').length, workloads.length), now),
+      conditions: setCondition(
+        before?.conditions,
+        this.#readiness(workloads.filter(({ ready }) => ready !== 'True').length, workloads.length),
+        now,
+      ),
       lastHeartbeatTime: rfc3339(now),
       workloads: [...workloads],
       ...(version === undefined ? {} : { agentVersion: version }),
       ...(rootDigest === undefined ? {} : { rootDigest }),
     };
     const change = this.#reported === undefined ? status : differing(status, this.#reported);
-    await hub.patch<Spoke>(SPOKES, { name }, 'merge', { status: change }, {
-      fieldManager: FIELD_MANAGER,
-      subresource: 'status',
-      signal,
-    });
+    await hub.patch<Spoke>(
+      SPOKES,
+      { name },
+      'merge',
+      { status: change },
+      {
+        fieldManager: FIELD_MANAGER,
+        subresource: 'status',
+        signal,
+      },
+    );
     this.#reported = status;
   }
 
   #readiness(unready: number, all: number): Parameters<typeof setCondition>[1] {
     const generation = this.#spokes.get(this.#options.name)?.metadata.generation;
-    const message = unready === 0 ? `${all} workloads are ready` : `${unready} of ${all} workloads are not ready`;
+    const message =
+      unready === 0 ? `${all} of ${all} workloads ready` : `${unready} of ${all} workloads not ready`;
     return {
       type: 'Ready',
       status: unready === 0 ? 'True' : 'False',
@@ -173,12 +195,20 @@ class Agent implements SpokeAgent {
 
   async #request(published: string): Promise<void> {
     const { client, clock, log } = this.#options;
-    const annotations = { [RECONCILE_REQUEST_ANNOTATION]: `${new Date(clock.now()).toISOString()} ${published}` };
+    const annotations = {
+      [RECONCILE_REQUEST_ANNOTATION]: `${new Date(clock.now()).toISOString()} ${published}`,
+    };
     try {
-      await client.patch(OCI_REPOSITORIES, { namespace: MURAL_NAMESPACE, name: ROOT_NAME }, 'merge', { metadata: { annotations } }, {
-        fieldManager: FIELD_MANAGER,
-        signal: this.#stop.signal,
-      });
+      await client.patch(
+        OCI_REPOSITORIES,
+        { namespace: MURAL_NAMESPACE, name: ROOT_NAME },
+        'merge',
+        { metadata: { annotations } },
+        {
+          fieldManager: FIELD_MANAGER,
+          signal: this.#stop.signal,
+        },
+      );
     } catch (error) {
       // The interval of the source does the same a little later.
       this.#nudged = undefined;

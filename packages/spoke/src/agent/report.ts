@@ -1,4 +1,5 @@
 import {
+  type Condition,
   conditionsOf,
   findCondition,
   type Kustomization,
@@ -33,13 +34,11 @@ export function reportOf(kustomizations: readonly Kustomization[]): SpokeReport 
 }
 
 function workloadOf(kustomization: Kustomization): SpokeWorkload | undefined {
-  const { labels, deletionTimestamp, generation } = kustomization.metadata;
-  const name = labels?.[WORKLOAD_NAME_LABEL];
-  const namespace = labels?.[WORKLOAD_NAMESPACE_LABEL];
+  const { labels = {}, deletionTimestamp, generation } = kustomization.metadata;
+  const { [WORKLOAD_NAME_LABEL]: name, [WORKLOAD_NAMESPACE_LABEL]: namespace } = labels;
   if (name === undefined || namespace === undefined || deletionTimestamp !== undefined) return undefined;
   const conditions = conditionsOf(kustomization);
   const ready = findCondition(conditions, 'Ready');
-  const healthy = findCondition(conditions, 'Healthy');
   const digest = appliedDigest(kustomization);
   // A condition about an older spec says nothing about this one.
   const stale = ready?.observedGeneration !== undefined && ready.observedGeneration !== generation;
@@ -48,12 +47,24 @@ function workloadOf(kustomization: Kustomization): SpokeWorkload | undefined {
     name,
     namespace,
     ...(digest === undefined ? {} : { digest }),
-    objects: kustomization.status?.inventory?.entries.length ?? 0,
-    ready: stale ? 'Unknown' : (ready?.status ?? 'Unknown'),
-    ...(healthy === undefined ? {} : { healthy: healthy.status, healthReason: healthy.reason }),
-    ...(ready === undefined || stale ? {} : { reason: ready.reason, message: ready.message }),
+    objects: objectsOf(kustomization),
+    ...readiness(stale ? undefined : ready),
+    ...health(findCondition(conditions, 'Healthy')),
     ...(readyTime === undefined ? {} : { readyTime }),
   };
+}
+
+function objectsOf({ status }: Kustomization): number {
+  return status?.inventory?.entries.length ?? 0;
+}
+
+function health(healthy: Condition | undefined): Pick<SpokeWorkload, 'healthy' | 'healthReason'> {
+  return healthy === undefined ? {} : { healthy: healthy.status, healthReason: healthy.reason };
+}
+
+function readiness(ready: Condition | undefined): Pick<SpokeWorkload, 'ready' | 'reason' | 'message'> {
+  if (ready === undefined) return { ready: 'Unknown' };
+  return { ready: ready.status, reason: ready.reason, message: ready.message };
 }
 
 /** When the revision that is applied was first ready; the history knows, and outlives a flapping condition. */

@@ -157,18 +157,23 @@ function runOperation(
   const from = typeof operation['from'] === 'string' ? operation['from'] : '';
   switch (op) {
     case 'add':
-      return put(root, path, structuredClone(operation['value']), 'insert', what);
+      put(root, path, structuredClone(operation['value']), 'insert', what);
+      return;
     case 'replace':
       read(root, path, what);
-      return put(root, path, structuredClone(operation['value']), 'set', what);
+      put(root, path, structuredClone(operation['value']), 'set', what);
+      return;
     case 'remove':
-      return remove(root, path, what);
+      remove(root, path, what);
+      return;
     case 'copy':
-      return put(root, path, structuredClone(read(root, from, what)), 'insert', what);
+      put(root, path, structuredClone(read(root, from, what)), 'insert', what);
+      return;
     case 'move': {
       const value = read(root, from, what);
       remove(root, from, what);
-      return put(root, path, value, 'insert', what);
+      put(root, path, value, 'insert', what);
+      return;
     }
     case 'test':
       if (jsonEqual(read(root, path, what), operation['value'])) return;

@@ -10,7 +10,7 @@ import {
 } from '@mural/kube';
 import { withDeadline } from '../deadline.ts';
 import type { LatestObjects } from '../latest.ts';
-import { conditionMessage, ensureFinalizer, inputsOf, patchStatus, splitKey } from '../status.ts';
+import { conditionMessage, ensureFinalizer, inputsOf, patchStatus } from '../status.ts';
 import { finalize } from './finalize.ts';
 import { HealthJudge } from './health.ts';
 import { describeObject } from './order.ts';
@@ -211,7 +211,8 @@ export class KustomizationReconciler {
     } else memory.waitingSince = undefined;
     const before = run.object;
     const status = summarizeApply(run, outcome, now);
-    if (!jsonEqual(status, before.status)) await this.#write(run, withHistory(status, run, outcome, now), signal);
+    if (!jsonEqual(status, before.status))
+      await this.#write(run, withHistory(status, run, outcome, now), signal);
     memory.failures = outcome.kind === 'failed' ? memory.failures + 1 : 0;
     const wait = this.#wait(run.spec, outcome, memory.failures);
     memory.dueAt = this.#tools.clock.now() + wait;
@@ -245,7 +246,8 @@ export class KustomizationReconciler {
   ): void {
     const { events, tools } = { events: this.#options.events, tools: this.#tools };
     const revision = run.artifact?.revision;
-    const annotations = revision === undefined ? undefined : { 'kustomize.toolkit.fluxcd.io/revision': revision };
+    const annotations =
+      revision === undefined ? undefined : { 'kustomize.toolkit.fluxcd.io/revision': revision };
     const changes = changesOf(run);
     if (changes.length > 0) {
       const more = changes.length - MAX_CHANGES_TOLD;
@@ -254,7 +256,10 @@ export class KustomizationReconciler {
     }
     if (outcome.kind === 'failed') {
       const { error } = outcome;
-      tools.log.warn({ kustomization: run.key, reason: error.code, err: error }, 'the Kustomization is not ready');
+      tools.log.warn(
+        { kustomization: run.key, reason: error.code, err: error },
+        'the Kustomization is not ready',
+      );
       const type = error.kind === 'waiting' ? 'Normal' : 'Warning';
       events.event(before, type, error.code, conditionMessage(error), annotations);
       return;

@@ -1,5 +1,12 @@
 import { createHash } from 'node:crypto';
-import { canonicalJson, type Clock, formatDuration, type Logger, MuralError, parseDuration } from '@mural/core';
+import {
+  canonicalJson,
+  type Clock,
+  formatDuration,
+  type Logger,
+  MuralError,
+  parseDuration,
+} from '@mural/core';
 import {
   isKubeError,
   KUSTOMIZE_NAME_LABEL,
@@ -55,7 +62,10 @@ export function validateSpec(run: ApplyRun): void {
   run.spec = parsed.data;
   const { sourceRef, decryption, kubeConfig, serviceAccountName } = run.spec;
   if (sourceRef.kind !== 'OCIRepository') {
-    throw stalled('UnsupportedFeature', `spec.sourceRef.kind '${sourceRef.kind}' is not supported, only OCIRepository`);
+    throw stalled(
+      'UnsupportedFeature',
+      `spec.sourceRef.kind '${sourceRef.kind}' is not supported, only OCIRepository`,
+    );
   }
   const unsupported = Object.entries({ decryption, kubeConfig, serviceAccountName }).find(
     ([, value]) => value !== undefined,
@@ -74,7 +84,10 @@ export function findArtifact(run: ApplyRun, tools: ApplyTools): void {
   if (artifact === undefined) {
     const ready = source.status?.conditions?.find(({ type }) => type === 'Ready');
     const why = ready?.status === 'False' ? `: ${ready.message}` : '';
-    throw waiting('ArtifactFailed', `Source artifact not found, retrying in ${formatDuration(DEPENDENCY_RETRY_MS)}${why}`);
+    throw waiting(
+      'ArtifactFailed',
+      `Source artifact not found, retrying in ${formatDuration(DEPENDENCY_RETRY_MS)}${why}`,
+    );
   }
   run.artifact = artifact;
 }
@@ -100,8 +113,12 @@ export async function build(run: ApplyRun, tools: ApplyTools, signal: AbortSigna
     });
   } catch (cause) {
     signal.throwIfAborted();
-    const reason = cause instanceof BuildError && cause.code === 'PathMissing' ? 'ArtifactFailed' : 'BuildFailed';
-    throw new ReconcileError('generic', reason, conditionMessage(cause), { cause, retryable: isRetryable(cause) });
+    const reason =
+      cause instanceof BuildError && cause.code === 'PathMissing' ? 'ArtifactFailed' : 'BuildFailed';
+    throw new ReconcileError('generic', reason, conditionMessage(cause), {
+      cause,
+      retryable: isRetryable(cause),
+    });
   }
   run.buildDigest = `sha256:${createHash('sha256').update(canonicalJson(run.objects)).digest('hex')}`;
   run.inventory = mergeInventories(run.objects.map(inventoryEntry), run.known);
@@ -116,10 +133,15 @@ async function readArtifact(run: ApplyRun, tools: ApplyTools): Promise<FileTree>
   } catch (cause) {
     // The source controller finds the same at its next run, and fetches the artifact again.
     const kind = cause instanceof StorageError ? 'waiting' : 'generic';
-    throw new ReconcileError(kind, 'ArtifactFailed', `failed to read the artifact: ${conditionMessage(cause)}`, {
-      cause,
-      requeueAfterMs: 5000,
-    });
+    throw new ReconcileError(
+      kind,
+      'ArtifactFailed',
+      `failed to read the artifact: ${conditionMessage(cause)}`,
+      {
+        cause,
+        requeueAfterMs: 5000,
+      },
+    );
   }
 }
 
@@ -158,7 +180,9 @@ export async function prune(run: ApplyRun, tools: ApplyTools, signal: AbortSigna
   run.inventory = mergeInventories(intended, result.survivors);
   for (const { id } of stale) run.records.delete(id);
   if (result.errors.length > 0) {
-    throw new ReconcileError('generic', 'PruneFailed', result.errors.slice(0, 5).join('; '), { retryable: true });
+    throw new ReconcileError('generic', 'PruneFailed', result.errors.slice(0, 5).join('; '), {
+      retryable: true,
+    });
   }
 }
 
@@ -185,7 +209,9 @@ export function healthTargets(run: ApplyRun): HealthTarget[] {
 /** The deadline of everything that one run does: the spec's, or the interval less 30 s and at least 30 s. */
 export function timeoutOf({ timeout, interval }: Kustomization['spec']): number {
   try {
-    return timeout === undefined ? Math.max(30_000, parseDuration(interval) - 30_000) : parseDuration(timeout);
+    return timeout === undefined
+      ? Math.max(30_000, parseDuration(interval) - 30_000)
+      : parseDuration(timeout);
   } catch {
     return 30_000;
   }

@@ -71,7 +71,7 @@ function closingBrace(text: string, from: number): number {
 
 function expand(expression: string, variables: ReadonlyMap<string, string>): string {
   const length = /^#([_A-Za-z][_A-Za-z0-9]*)$/.exec(expression);
-  if (length !== null) return String([...required(length[1] ?? '', variables)].length);
+  if (length !== null) return String(Array.from(required(length[1] ?? '', variables)).length);
   const match = /^([_A-Za-z][_A-Za-z0-9]*)([\s\S]*)$/.exec(expression);
   if (match === null) {
     throw new SubstitutionError('ExpressionInvalid', `"\${${expression}}" is not a substitution`);

@@ -25,7 +25,11 @@ export function statusBeforeApply(run: ApplyRun, now: number): KustomizationStat
   const isNew = object.status?.lastAppliedRevision !== revision;
   for (const type of isNew ? ['Reconciling', 'Ready'] : ['Reconciling']) {
     const status = type === 'Ready' ? 'Unknown' : 'True';
-    conditions = setCondition(conditions, { type, status, reason: 'Progressing', message, observedGeneration }, now);
+    conditions = setCondition(
+      conditions,
+      { type, status, reason: 'Progressing', message, observedGeneration },
+      now,
+    );
   }
   return {
     ...object.status,
@@ -45,12 +49,17 @@ export function summarizeApply(run: ApplyRun, outcome: ApplyOutcome, now: number
   const status: KustomizationStatus = {
     ...before,
     conditions: conditionsAfter(run, outcome, now),
-    ...(run.inventory.length === 0 && before.inventory === undefined ? {} : { inventory: { entries: run.inventory } }),
+    ...(run.inventory.length === 0 && before.inventory === undefined
+      ? {}
+      : { inventory: { entries: run.inventory } }),
     ...(settled ? { observedGeneration: run.object.metadata.generation ?? 0 } : {}),
     ...(handled === undefined ? {} : { lastHandledReconcileAt: handled }),
     ...(revision === undefined ? {} : { lastAttemptedRevision: revision }),
     ...(outcome.kind === 'done' && revision !== undefined
-      ? { lastAppliedRevision: revision, ...(origin === undefined ? {} : { lastAppliedOriginRevision: origin }) }
+      ? {
+          lastAppliedRevision: revision,
+          ...(origin === undefined ? {} : { lastAppliedOriginRevision: origin }),
+        }
       : {}),
   };
   return status;
@@ -69,7 +78,10 @@ export function withHistory(
   const origin = originOf(run.artifact);
   const time = rfc3339(now);
   const [latest, ...older] = status.history ?? [];
-  const same = latest?.['digest'] === run.buildDigest && latest['lastReconciledStatus'] === result && revisionOf(latest) === revision;
+  const same =
+    latest?.['digest'] === run.buildDigest &&
+    latest['lastReconciledStatus'] === result &&
+    revisionOf(latest) === revision;
   const entry = {
     digest: run.buildDigest,
     firstReconciled: same ? latest['firstReconciled'] : time,
@@ -126,7 +138,9 @@ function failedConditions(error: ReconcileError): Omit<ConditionInput, 'observed
   const message = conditionMessage(error);
   const reason = error.code;
   return [
-    ...(reason === 'HealthCheckFailed' ? [{ type: 'Healthy', status: 'False', reason, message } as const] : []),
+    ...(reason === 'HealthCheckFailed'
+      ? [{ type: 'Healthy', status: 'False', reason, message } as const]
+      : []),
     { type: 'Ready', status: 'False', reason, message },
     error.kind === 'stalling'
       ? { type: 'Stalled', status: 'True', reason, message }

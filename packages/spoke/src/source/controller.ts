@@ -30,7 +30,7 @@ import {
   type SourceRun,
   type SourceTools,
 } from './steps.ts';
-import { ArtifactStorage } from './storage.ts';
+import type { ArtifactStorage } from './storage.ts';
 import { hadFailed, summarizeSource } from './summary.ts';
 
 /** What {@link createSourceController} needs. */
@@ -154,7 +154,12 @@ class SourceReconciler {
 
   async #steps(run: SourceRun, signal: AbortSignal): Promise<ReconcileError | undefined> {
     const steps = [
-      { name: 'validate', run: () => validate(run) },
+      {
+        name: 'validate',
+        run: async () => {
+          validate(run);
+        },
+      },
       { name: 'reconcileStorage', run: async () => reconcileStorage(run, this.#tools) },
       { name: 'reconcileSource', run: async () => reconcileSource(run, this.#tools, signal) },
       { name: 'reconcileArtifact', run: async () => reconcileArtifact(run, this.#tools) },

@@ -137,13 +137,17 @@ function bounds(operator: string, low: Version, known: number): Comparator {
     case '~':
     case '~>':
       return within(after(Math.min(known - 1, 1)));
-    case '^': {
-      const nonZero = low.numbers.findIndex((number) => number > 0);
-      return within(after(nonZero < 0 || nonZero >= known ? known - 1 : nonZero));
-    }
+    case '^':
+      return within(after(caretLevel(low, known)));
     default:
       return same;
   }
+}
+
+/** `^` lets everything change that stands right of the first number that is not zero. */
+function caretLevel(low: Version, known: number): number {
+  const nonZero = low.numbers.findIndex((number) => number > 0);
+  return nonZero < 0 || nonZero >= known ? known - 1 : nonZero;
 }
 
 function below(version: Version, high: Version): boolean {
