@@ -158,6 +158,23 @@ describe('who may what', () => {
     expect(binding.status).toBe(403);
   });
 
+  it('adds to the roles of users what roles with their labels say', async () => {
+    const labels = { 'rbac.authorization.k8s.io/aggregate-to-view': 'true' };
+    const rules = [{ apiGroups: ['example.com'], resources: ['widgets'], verbs: ['get'] }];
+    await server.post(`${RBAC}/clusterroles`, {
+      apiVersion: API,
+      kind: 'ClusterRole',
+      metadata: { name: 'w', labels },
+      rules,
+    });
+    for (const name of ['view', 'edit', 'admin']) {
+      await eventually(async () => {
+        const { body } = await server.get(`${RBAC}/clusterroles/${name}`);
+        return JSON.stringify(body.rules).includes('example.com');
+      });
+    }
+  });
+
   it('answers access reviews', async () => {
     const review = async (attributes: object): Promise<boolean> => {
       const body = {

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { type Clock, jsonEqual, rfc3339 } from '@mural/core';
+import type { ObjectMeta } from '@mural/kube';
 import { DEFAULT_ROLES } from './auth/default-roles.ts';
 import type { Stored } from './objects.ts';
+import { digList } from './objects.ts';
 import type { Store, Transaction } from './storage/store.ts';
 
 const RBAC = 'rbac.authorization.k8s.io';
@@ -31,36 +33,42 @@ function putRole(
   role: (typeof DEFAULT_ROLES)[number],
   creationTimestamp: string,
 ): void {
-  ensure(transaction, 'clusterroles', creationTimestamp, role.name, {
-    kind: 'ClusterRole',
-    rules: role.rules,
-  });
+  const put = (plural: string, fields: Fields): void => {
+    const labels = { 'kubernetes.io/bootstrapping': 'rbac-defaults', ...role.labels };
+    ensure(transaction, plural, { name: role.name, creationTimestamp, labels }, fields);
+  };
+  if (role.aggregates === undefined) {
+    put('clusterroles', { kind: 'ClusterRole', rules: role.rules });
+  } else {
+    // Its rules are gathered elsewhere; what was gathered before stays until then.
+    const rules = digList(transaction.get(`${RBAC}/clusterroles`, '', role.name), 'rules');
+    const clusterRoleSelectors = [{ matchLabels: { [role.aggregates]: 'true' } }];
+    put('clusterroles', { kind: 'ClusterRole', rules, aggregationRule: { clusterRoleSelectors } });
+  }
   if (role.groups === undefined) return;
-  ensure(transaction, 'clusterrolebindings', creationTimestamp, role.name, {
+  put('clusterrolebindings', {
     kind: 'ClusterRoleBinding',
     roleRef: { apiGroup: RBAC, kind: 'ClusterRole', name: role.name },
     subjects: role.groups.map((name) => ({ apiGroup: RBAC, kind: 'Group', name })),
   });
 }
 
+interface Fields {
+  readonly kind: string;
+  readonly [field: string]: unknown;
+}
+
+const AUTOUPDATE = 'rbac.authorization.kubernetes.io/autoupdate';
+
 /** Creates a default object, or brings it up to date unless its owner switched that off. */
-function ensure(
-  transaction: Transaction,
-  plural: string,
-  creationTimestamp: string,
-  name: string,
-  fields: { readonly kind: string; readonly [field: string]: unknown },
-): void {
+function ensure(transaction: Transaction, plural: string, fresh: ObjectMeta, fields: Fields): void {
   const storage = `${RBAC}/${plural}`;
-  const live = transaction.get(storage, '', name);
-  if (live?.metadata.annotations?.['rbac.authorization.kubernetes.io/autoupdate'] === 'false') return;
-  const metadata = live?.metadata ?? {
-    name,
-    uid: randomUUID(),
-    creationTimestamp,
-    labels: { 'kubernetes.io/bootstrapping': 'rbac-defaults' },
-    annotations: { 'rbac.authorization.kubernetes.io/autoupdate': 'true' },
-  };
+  const live = transaction.get(storage, '', fresh.name ?? '');
+  if (live?.metadata.annotations?.[AUTOUPDATE] === 'false') return;
+  const metadata =
+    live === undefined
+      ? { ...fresh, uid: randomUUID(), annotations: { [AUTOUPDATE]: 'true' } }
+      : { ...live.metadata, labels: { ...live.metadata.labels, ...fresh.labels } };
   const wanted: Stored = { apiVersion: `${RBAC}/v1`, metadata, ...fields };
   if (!jsonEqual(live, wanted)) transaction.put(storage, wanted);
 }

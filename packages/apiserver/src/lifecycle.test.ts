@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { eventually } from '@mural/core/testing';
+import { eventually, FakeClock } from '@mural/core/testing';
 import { configMap, TestServer } from './testing/server.ts';
 import type { Answered } from './testing/server.ts';
 
@@ -145,6 +145,28 @@ describe('owners', () => {
     await server.restart();
     await server.delete(`${MAPS}/restarted`);
     await gone(`${MAPS}/restarted-child`);
+  });
+});
+
+describe('events', () => {
+  it('go an hour after they were last seen', async () => {
+    const clock = new FakeClock();
+    const own = await TestServer.start({ clock });
+    const event = (name: string): object => ({
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { name, namespace: 'default' },
+      involvedObject: { kind: 'Pod', namespace: 'default' },
+    });
+    await own.post('/api/v1/namespaces/default/events', event('old'));
+    await clock.advance(3_500_000);
+    await own.post('/api/v1/namespaces/default/events', event('new'));
+    await clock.advance(600_000);
+    await eventually(async () => {
+      const { items } = (await own.get('/api/v1/events')).body;
+      return items.length === 1 && items[0].metadata.name === 'new';
+    });
+    await own.close();
   });
 });
 

@@ -186,6 +186,74 @@ describe('events', () => {
   });
 });
 
+describe('autoscalers', () => {
+  it('are one storage in two versions', async () => {
+    const path = (version: string): string =>
+      `/apis/autoscaling/${version}/namespaces/default/horizontalpodautoscalers`;
+    const scaleTargetRef = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web' };
+    const created = await server.post(path('v1'), {
+      apiVersion: 'autoscaling/v1',
+      kind: 'HorizontalPodAutoscaler',
+      metadata: { name: 'web' },
+      spec: { maxReplicas: 3, targetCPUUtilizationPercentage: 70, scaleTargetRef },
+    });
+    expect(created.body.spec).toMatchObject({ maxReplicas: 3, targetCPUUtilizationPercentage: 70 });
+    expect((await server.get(`${path('v2')}/web`)).body.spec.metrics).toMatchObject([
+      { type: 'Resource', resource: { name: 'cpu', target: { averageUtilization: 70 } } },
+    ]);
+    const changed = await server.patch(`${path('v1')}/web`, { spec: { targetCPUUtilizationPercentage: 50 } });
+    expect(changed.body.spec.targetCPUUtilizationPercentage).toBe(50);
+  });
+});
+
+describe('pods', () => {
+  const PODS = '/api/v1/namespaces/default/pods';
+  const pod = (name: string, spec: object = {}): object => ({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name },
+    spec: { containers: [{ name: 'c', image: 'i' }], ...spec },
+  });
+
+  it('can be evicted', async () => {
+    await server.post(PODS, pod('evicted'));
+    const eviction = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name: 'evicted' } };
+    expect((await server.post(`${PODS}/evicted/eviction`, eviction)).status).toBe(201);
+    expect((await server.get(`${PODS}/evicted`)).status).toBe(404);
+  });
+
+  it('need the account and the priority that they name', async () => {
+    const account = await server.post(PODS, pod('p', { serviceAccountName: 'nobody' }));
+    expect(account.body.message).toContain('serviceaccount "nobody" not found');
+    const priority = await server.post(PODS, pod('p', { priorityClassName: 'urgent' }));
+    expect(priority.body.message).toContain('no PriorityClass with name urgent was found');
+  });
+
+  it('have logs where a source of logs knows them', async () => {
+    const own = await TestServer.start({
+      readLog: (target, options) =>
+        target.name === 'known'
+          ? (async function* () {
+              yield Buffer.from(
+                `${target.container ?? ''} ${options.tailLines ?? 'all'} ${options.follow}\n`,
+              );
+            })()
+          : undefined,
+    });
+    try {
+      await own.post(PODS, pod('known'));
+      await own.post(PODS, pod('unknown'));
+      expect((await own.get(`${PODS}/known/log?tailLines=5&follow=true`)).body).toBe('c 5 true\n');
+      expect((await own.get(`${PODS}/known/log?container=x`)).status).toBe(400);
+      expect((await own.get(`${PODS}/known/log?tailLines=-1`)).status).toBe(400);
+      expect((await own.get(`${PODS}/unknown/log`)).body.reason).toBe('BadRequest');
+      expect((await own.get(`${PODS}/none/log`)).status).toBe(404);
+    } finally {
+      await own.close();
+    }
+  });
+});
+
 describe('services', () => {
   it('get an address that stays, and node ports where the type asks for them', async () => {
     const path = '/api/v1/namespaces/default/services';

@@ -7,7 +7,9 @@ import { Authorizer } from './auth/rbac.ts';
 import { TokenAuthority } from './auth/tokens.ts';
 import { Authenticator, type StaticToken } from './auth/users.ts';
 import { bootstrap } from './bootstrap.ts';
+import { startRoleAggregation } from './controllers/aggregated-roles.ts';
 import { startCustomResourceController } from './controllers/custom-resources.ts';
+import { startEventExpiry } from './controllers/event-expiry.ts';
 import { startGarbageCollector } from './controllers/garbage.ts';
 import { startNamespaceController } from './controllers/namespaces.ts';
 import { startServiceAccountController } from './controllers/service-accounts.ts';
@@ -56,6 +58,8 @@ const KEEP_ALIVE_MS = 120_000;
 const REQUEST_MS = 60_000;
 const HEADERS_MS = 15_000;
 const HEADER_BYTES = 64 * 1024;
+/** Every watch of an HTTP/1.1 client has a connection of its own. */
+const CONNECTIONS = 10_000;
 /** How long running requests are waited for when the server closes. */
 const GRACE_MS = 3000;
 
@@ -103,6 +107,7 @@ async function serve(
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.requestTimeout = REQUEST_MS;
   server.headersTimeout = HEADERS_MS;
+  server.maxConnections = CONNECTIONS;
   const host = options.listen ?? '127.0.0.1';
   await listen(server, host, options.port);
   const controllers = [
@@ -110,6 +115,8 @@ async function serve(
     startCustomResourceController(api),
     startGarbageCollector(api),
     startServiceAccountController(api),
+    startRoleAggregation(api),
+    startEventExpiry(api),
   ];
   const { port } = server.address() as AddressInfo;
   let closing: Promise<void> | undefined;

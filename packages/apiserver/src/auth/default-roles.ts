@@ -2,6 +2,9 @@
 interface DefaultRole {
   readonly name: string;
   readonly rules: readonly object[];
+  readonly labels?: Readonly<Record<string, string>>;
+  /** The label of the roles that this one is put together from. */
+  readonly aggregates?: string;
   /** Groups that a ClusterRoleBinding of the same name gives it to. */
   readonly groups?: readonly string[];
 }
@@ -45,6 +48,9 @@ const CORE_EDITED = [
   'serviceaccounts',
   'services',
 ];
+/** Charts of others extend the three roles for users with roles that carry these labels. */
+const AGGREGATE = 'rbac.authorization.k8s.io/aggregate-to';
+
 const VIEW = [
   rule([''], CORE_PUBLIC, READ),
   rule(['discovery.k8s.io'], ['endpointslices'], READ),
@@ -52,7 +58,6 @@ const VIEW = [
   rule(['networking.k8s.io'], ['ingresses', 'ingresses/status', 'networkpolicies'], READ),
 ];
 const EDIT = [
-  ...VIEW,
   rule([''], ['secrets'], READ),
   rule([''], CORE_EDITED, WRITE),
   rule([''], ['serviceaccounts/token'], ['create']),
@@ -62,7 +67,6 @@ const EDIT = [
   rule(['events.k8s.io'], ['events'], ALL),
 ];
 const ADMIN = [
-  ...EDIT,
   rule(['authorization.k8s.io'], ['localsubjectaccessreviews'], ['create']),
   rule(['rbac.authorization.k8s.io'], ['rolebindings', 'roles'], ALL),
 ];
@@ -76,9 +80,12 @@ export const DEFAULT_ROLES: readonly DefaultRole[] = [
     groups: ['system:masters'],
     rules: [rule(['*'], ['*'], ['*']), { nonResourceURLs: ['*'], verbs: ['*'] }],
   },
-  { name: 'admin', rules: ADMIN },
-  { name: 'edit', rules: EDIT },
-  { name: 'view', rules: VIEW },
+  { name: 'admin', rules: [], aggregates: `${AGGREGATE}-admin` },
+  { name: 'edit', rules: [], aggregates: `${AGGREGATE}-edit`, labels: { [`${AGGREGATE}-admin`]: 'true' } },
+  { name: 'view', rules: [], aggregates: `${AGGREGATE}-view`, labels: { [`${AGGREGATE}-edit`]: 'true' } },
+  { name: 'system:aggregate-to-admin', rules: ADMIN, labels: { [`${AGGREGATE}-admin`]: 'true' } },
+  { name: 'system:aggregate-to-edit', rules: EDIT, labels: { [`${AGGREGATE}-edit`]: 'true' } },
+  { name: 'system:aggregate-to-view', rules: VIEW, labels: { [`${AGGREGATE}-view`]: 'true' } },
   {
     name: 'system:discovery',
     groups: ['system:authenticated'],

@@ -50,6 +50,19 @@ export async function deleteObject(
   });
 }
 
+/** POST to `pods/NAME/eviction`: a deletion that would respect disruption budgets, if pods ran here. */
+export async function evictPod(api: Api, request: ResourceRequest): Promise<DocumentAnswer> {
+  const { resource, info, query } = request;
+  const sent = decodeObject(await readBody(request.message));
+  const options = deleteRequest(api, dig(sent, 'deleteOptions') ?? {}, query);
+  await api.store.write((transaction) => {
+    const live = transaction.get(resource.storage, info.namespace, info.name);
+    if (live === undefined) throw notFound(resource, info.name);
+    return remove(transaction, resource, live, options);
+  });
+  return { ...success({}), status: 201 };
+}
+
 /** DELETE of a collection: everything that the selectors match. */
 export async function deleteCollection(api: Api, request: ResourceRequest): Promise<Answer> {
   const { resource, info, query } = request;
@@ -73,7 +86,10 @@ export async function deleteCollection(api: Api, request: ResourceRequest): Prom
 
 async function optionsOf(api: Api, { message, query }: ResourceRequest): Promise<DeleteRequest> {
   const body = await readBody(message);
-  const sent = body.bytes.length === 0 ? {} : decodeObject(body);
+  return deleteRequest(api, body.bytes.length === 0 ? {} : decodeObject(body), query);
+}
+
+function deleteRequest(api: Api, sent: unknown, query: URLSearchParams): DeleteRequest {
   const propagation = digString(sent, 'propagationPolicy') || (query.get('propagationPolicy') ?? '');
   if (!['', 'Background', 'Foreground', 'Orphan'].includes(propagation)) {
     throw badRequest(`invalid propagationPolicy ${JSON.stringify(propagation)}`);
@@ -167,8 +183,9 @@ function graceOf(resource: ApiResource, live: Stored, options: DeleteRequest): n
 }
 
 function waits(object: Stored, grace: number): boolean {
-  const content = object.kind === 'Namespace' && digStrings(object, 'spec', 'finalizers').length > 0;
-  return (object.metadata.finalizers ?? []).length > 0 || grace > 0 || content;
+  // A namespace goes when its controller has emptied it, even if it was finalized beforehand.
+  const namespace = object.kind === 'Namespace' && object.apiVersion === 'v1';
+  return (object.metadata.finalizers ?? []).length > 0 || grace > 0 || namespace;
 }
 
 function terminating(object: Stored, resource: ApiResource, grace: number, now: number): Stored {

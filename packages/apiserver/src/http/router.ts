@@ -7,7 +7,7 @@ import type { Attributes } from '../auth/rules.ts';
 import type { Authenticator } from '../auth/users.ts';
 import { ISSUER } from '../auth/tokens.ts';
 import { createObject } from '../handlers/create.ts';
-import { deleteCollection, deleteObject } from '../handlers/delete.ts';
+import { deleteCollection, deleteObject, evictPod } from '../handlers/delete.ts';
 import { discovery, rootPaths, versionInfo } from '../handlers/discovery.ts';
 import { readPodLog } from '../handlers/log.ts';
 import { OpenApiDocuments } from '../handlers/openapi.ts';
@@ -26,13 +26,6 @@ import { respond } from './respond.ts';
 
 /** Warnings beyond these are left out of an answer. */
 const WARNINGS = 20;
-
-/** Subresources that act on running pods: there are none. */
-const SIMULATED = new Set(['binding', 'ephemeralcontainers', 'resize']);
-
-function notHere(subresource: string): ApiError {
-  return new ApiError('MethodNotAllowed', `nothing here runs pods: ${subresource} is not served`, {});
-}
 
 /** Takes requests: who sends it, what it asks for, whether that is allowed, and the answer. */
 export class Router {
@@ -130,7 +123,7 @@ export class Router {
     if (info.subresource === 'log') return readPodLog(api, request);
     if (info.subresource === 'scale') return await scaleObject(api, request);
     if (info.subresource === 'token') return await requestToken(api, request);
-    if (SIMULATED.has(info.subresource)) throw notHere(info.subresource);
+    if (info.subresource === 'eviction') return await evictPod(api, request);
     return await this.#object(request);
   }
 

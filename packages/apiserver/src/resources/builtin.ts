@@ -19,13 +19,18 @@ interface Line {
 /** Groups whose objects are kept with those of another group: one thing under two names. */
 const SHARED_STORAGE: Readonly<Record<string, string>> = { 'events.k8s.io/events': 'events' };
 
-/** Resources that need nodes or containers to answer; they are not served. */
+/** Resources that need a scheduler, nodes or containers to mean anything; they are not served. */
 const NOT_SERVED = new Set([
+  'bindings',
+  'componentstatuses',
   'nodes/proxy',
   'pods/attach',
+  'pods/binding',
+  'pods/ephemeralcontainers',
   'pods/exec',
   'pods/portforward',
   'pods/proxy',
+  'pods/resize',
   'services/proxy',
 ]);
 
@@ -34,7 +39,7 @@ export function builtinResources(schemas: SchemaSource): ApiResource[] {
   return Object.entries(discovery as Readonly<Record<string, readonly Line[]>>).flatMap(
     ([apiVersion, lines]) =>
       lines
-        .filter((line) => !line.name.includes('/'))
+        .filter((line) => !line.name.includes('/') && !NOT_SERVED.has(line.name))
         .map((line) => builtinResource(apiVersion, line, lines, schemas)),
   );
 }

@@ -84,7 +84,7 @@ export function prepareUpdate(
   resource: ApiResource,
   subresource: string,
 ): Stored {
-  if (subresource === 'status') {
+  if (subresource === 'status' || subresource === 'approval') {
     const status = dig(object, 'status');
     return compact({ ...live, status }) as Stored;
   }
