@@ -10,7 +10,6 @@ import {
   PUBLISHED_ROOT_ANNOTATION,
   SECRETS,
   SERVICE_ACCOUNTS,
-  type Condition,
   type Spoke,
   SPOKES,
   type UnstructuredObject,
