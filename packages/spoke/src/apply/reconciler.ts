@@ -49,7 +49,11 @@ interface Memory {
   readonly records: ApplyRun['records'];
 }
 
-const FIELD_MANAGER = 'kustomize-controller';
+/**
+ * For finalizers and statuses, as Flux names it. Not the manager of applied objects: what that wrote by updates is
+ * taken back when a Kustomization is itself applied by another one, and its finalizer must not be.
+ */
+const FIELD_MANAGER = 'gotk-kustomize-controller';
 const INTERVAL_JITTER = 0.05;
 /** A source made together with its Kustomization gets this long before its absence is worth a status write. */
 const GRACE_MS = 2000;
