@@ -274,6 +274,22 @@ describe('services', () => {
 });
 
 describe('custom resource definitions', () => {
+  it('never touch built-in resources, whatever they are called', async () => {
+    const crd = JSON.parse(
+      JSON.stringify(widgetCrd()).replaceAll('example.com', 'events.k8s.io').replaceAll('widgets', 'events'),
+    );
+    const path = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
+    crd.metadata.annotations = { 'api-approved.kubernetes.io': 'unapproved, testing' };
+    crd.spec.names = { plural: 'events', kind: 'Event' };
+    const created = await server.post(path, crd);
+    if (created.status === 201) {
+      expect(created.body.status.conditions[0]).toMatchObject({ type: 'NamesAccepted', status: 'False' });
+      await server.delete(`${path}/events.events.k8s.io`);
+      await eventually(async () => (await server.get(`${path}/events.events.k8s.io`)).status === 404);
+    }
+    expect((await server.get('/apis/events.k8s.io/v1/namespaces/default/events/e1')).status).toBe(200);
+  });
+
   it('serve until they are deleted, with their objects', async () => {
     const crd = JSON.parse(JSON.stringify(widgetCrd()).replaceAll('idget', 'adget'));
     const path = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';

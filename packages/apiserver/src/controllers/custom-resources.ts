@@ -39,11 +39,17 @@ function storageOf(crd: Stored): string {
   return `${digString(crd, 'spec', 'group')}/${digString(crd, 'spec', 'names', 'plural')}`;
 }
 
+/** A definition that took the name of a built-in resource was never served; its objects are not its own. */
+function isBuiltin(api: Api, storage: string): boolean {
+  return api.resources.builtin().some((resource) => resource.storage === storage);
+}
+
 async function clean(api: Api, name: string): Promise<void> {
   await api.store.write((transaction) => {
     const crd = transaction.get(CRD_STORAGE, '', name);
     if (crd === undefined || !waitsForObjects(crd)) return;
-    const resource = api.resources.byStorage(storageOf(crd));
+    const storage = storageOf(crd);
+    const resource = api.resources.custom().find((one) => one.storage === storage);
     const options = {
       propagation: 'Background',
       gracePeriodSeconds: undefined,
@@ -52,10 +58,12 @@ async function clean(api: Api, name: string): Promise<void> {
       dryRun: false,
       now: api.clock.now(),
     };
-    const objects = resource === undefined ? [] : transaction.list(resource.storage);
-    const left = objects.filter(
-      (object) => resource !== undefined && !remove(transaction, resource, object, options).removed,
-    );
+    const objects = isBuiltin(api, storage) ? [] : transaction.list(storage);
+    const left = objects.filter((object) => {
+      // What is not served any more has nobody who could take its finalizers off.
+      if (resource === undefined) transaction.remove(storage, object);
+      return resource !== undefined && !remove(transaction, resource, object, options).removed;
+    });
     if (left.length > 0) return;
     const finalizers = (crd.metadata.finalizers ?? []).filter((finalizer) => finalizer !== CRD_FINALIZER);
     const next = withMeta(crd, { finalizers: finalizers.length === 0 ? undefined : finalizers });

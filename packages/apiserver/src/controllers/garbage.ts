@@ -127,6 +127,8 @@ class Collector {
     const resource = this.#resourceOf(owner);
     // An owner of a kind that is not served cannot be judged.
     if (resource === undefined) return 'stands';
+    // Nor one that an object of the cluster claims to have in some namespace.
+    if (resource.namespaced && (dependent.metadata.namespace ?? '') === '') return 'stands';
     const namespace = resource.namespaced ? (dependent.metadata.namespace ?? '') : '';
     const found = transaction.get(resource.storage, namespace, owner.name);
     if (found === undefined || found.metadata.uid !== owner.uid) return 'gone';

@@ -292,6 +292,10 @@ class Watch {
   /** Tells the client why the watch ends, inside the stream, as its status was sent long ago. */
   #fail(error: unknown): void {
     const { log } = this.#context.api;
+    if (this.#response.destroyed) {
+      log.info({ path: this.#context.request.info.path }, 'a watch was cut: its client takes nothing');
+      return;
+    }
     const known =
       error instanceof ApiError ? error : new ApiError('InternalError', 'the watch failed on the server');
     if (!(error instanceof ApiError)) log.warn({ error: errorMessage(error) }, 'a watch failed');

@@ -47,6 +47,8 @@ export class Router {
     const gone = new AbortController();
     const leave = (): void => gone.abort();
     response.once('close', leave);
+    // A client that goes away in the middle of its answer is no failure of the server.
+    response.on('error', leave);
     this.#stop.addEventListener('abort', leave, { once: true });
     const url = new URL(message.url ?? '/', 'https://server');
     const context = { message, query: url.searchParams, warnings, now: this.#api.clock.now() };

@@ -1,6 +1,7 @@
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { errorMessage, MuralError } from '@mural/core';
 import type { Stored } from '../objects.ts';
 import { jsonOf, rememberJson } from '../objects.ts';
 import type { Seal } from './seal.ts';
@@ -35,6 +36,25 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 `;
 
+/** Long enough for a process that was just told to end. */
+const LOCK_MS = 3000;
+
+/** One process at a time: the store keeps the state in memory and would not see the writes of another. */
+function prepare(db: DatabaseSync, directory: string): void {
+  try {
+    db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
+    db.exec(`PRAGMA secure_delete = ON; BEGIN IMMEDIATE; ${SCHEMA} COMMIT;`);
+  } catch (cause) {
+    db.close();
+    if (!errorMessage(cause).includes('locked')) throw cause;
+    throw new MuralError('StoreLocked', 'another process uses this data folder', {
+      cause,
+      hint: 'Stop it first, or give this one a folder of its own.',
+      facts: { directory },
+    });
+  }
+}
+
 /**
  * The file under the store: SQLite in WAL mode with full synchronisation, so that what was
  * acknowledged survives a kill and a power cut.
@@ -46,12 +66,14 @@ export class Database {
   readonly #remove: StatementSync;
   readonly #setMeta: StatementSync;
 
-  constructor(directory: string, seal: Seal) {
+  /** @param lockMs how long another process that ends is waited for, in milliseconds */
+  constructor(directory: string, seal: Seal, lockMs = LOCK_MS) {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     this.#seal = seal;
-    this.#db = new DatabaseSync(join(directory, 'state.db'));
-    this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;');
-    this.#db.exec(SCHEMA);
+    const path = join(directory, 'state.db');
+    this.#db = new DatabaseSync(path, { timeout: lockMs });
+    chmodSync(path, 0o600);
+    prepare(this.#db, directory);
     this.#put = this.#db.prepare('INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)');
     this.#remove = this.#db.prepare('DELETE FROM objects WHERE resource = ? AND namespace = ? AND name = ?');
     this.#setMeta = this.#db.prepare('INSERT OR REPLACE INTO meta VALUES (?, ?)');

@@ -19,7 +19,7 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }));
 
 function open(key = KEY, limits?: { changes: number; bytes: number }): Store {
-  return new Store(new Database(directory, createSeal(key)), limits);
+  return new Store(new Database(directory, createSeal(key), 10), limits);
 }
 
 function object(name: string, fields: object = {}): Stored {
@@ -100,6 +100,13 @@ describe('the store', () => {
     const again = open();
     expect(again.get('secrets', 'ns', 's')?.['data']).toEqual(secret.data);
     again.close();
+  });
+
+  it('belongs to one process at a time', async () => {
+    const store = open();
+    expect(() => open()).toThrow('another process uses this data folder');
+    store.close();
+    open().close();
   });
 
   it('has lost nothing that it acknowledged when the process is killed', async () => {

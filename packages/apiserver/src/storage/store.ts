@@ -48,7 +48,12 @@ export class Store {
     this.#database = database;
     this.#revision = Math.max(1, database.revision());
     this.#history = new History(this.#revision, limits);
-    for (const row of database.rows()) this.#table(row.resource).set(row.namespace, row.name, row.object);
+    try {
+      for (const row of database.rows()) this.#table(row.resource).set(row.namespace, row.name, row.object);
+    } catch (error) {
+      database.close();
+      throw error;
+    }
   }
 
   /** The revision of the last committed change: the resourceVersion of a list taken now. */
@@ -269,12 +274,26 @@ class Table {
 
   list(namespace?: string): Stored[] {
     this.#sorted ??= [...this.#objects.keys()].sort();
+    const prefix = namespace === undefined ? '' : `${namespace}/`;
     const found: Stored[] = [];
-    for (const key of this.#sorted) {
-      if (namespace !== undefined && !key.startsWith(`${namespace}/`)) continue;
+    for (let at = lowerBound(this.#sorted, prefix); at < this.#sorted.length; at += 1) {
+      const key = this.#sorted[at] ?? '';
+      if (!key.startsWith(prefix)) break;
       const object = this.#objects.get(key);
       if (object !== undefined) found.push(object);
     }
     return found;
   }
+}
+
+/** The index of the first key that is not before `key`. */
+function lowerBound(keys: readonly string[], key: string): number {
+  let low = 0;
+  let high = keys.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((keys[middle] ?? '') < key) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
