@@ -1,14 +1,7 @@
-import { homedir } from 'node:os';
-import { delimiter, join } from 'node:path';
 import { eventually } from '@mural/core/testing';
-import { digestOf, packArtifact, pushArtifact, RegistryClient } from '@mural/oci';
+import { packArtifact, pushArtifact, RegistryClient } from '@mural/oci';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { findBinary } from '../render/binary.ts';
 import { deployment, environment, profile, spoke, World } from '../test-world.ts';
-
-const searchPath = [process.env['PATH'] ?? '', join(homedir(), '.cache/mural-tools/bin')].join(delimiter);
-const helm = await findBinary(['helm'], searchPath);
-if (helm === undefined && process.env['CI'] === 'true') throw new Error('helm is not installed');
 
 const map = (value: string) =>
   `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {value: "${value}"}\n`;
@@ -17,7 +10,7 @@ describe('a component whose input is an artifact', () => {
   let world: World;
   let client: RegistryClient;
   beforeEach(async () => {
-    world = await World.start({ searchPath });
+    world = await World.start();
     client = new RegistryClient({ registry: world.registry.host, insecure: true });
     await world.apply(environment('all', { spokeSelector: {} }), spoke('a'));
   });
@@ -66,39 +59,5 @@ describe('a component whose input is an artifact', () => {
     );
     const ready = await world.condition('shop', 'Ready', { status: 'False', reason: 'ArtifactInvalid' });
     expect(ready.message).toMatch(/not from elsewhere\.example\.org/);
-  });
-
-  it.skipIf(helm === undefined)('may be a Helm chart as helm pushes it', async () => {
-    const { layers } = await packArtifact({
-      files: [
-        { path: 'shop/Chart.yaml', content: 'apiVersion: v2\nname: shop\nversion: 0.1.0\n' },
-        { path: 'shop/templates/x.yaml', content: map('{{ .Values.value }}') },
-      ],
-    });
-    const bytes = layers[0]?.bytes ?? Buffer.alloc(0);
-    const config = Buffer.from('{"name":"shop"}');
-    world.registry.addBlob('team/input', bytes);
-    world.registry.addBlob('team/input', config);
-    const manifest = {
-      schemaVersion: 2,
-      mediaType: 'application/vnd.oci.image.manifest.v1+json',
-      config: {
-        mediaType: 'application/vnd.cncf.helm.config.v1+json',
-        digest: digestOf(config),
-        size: config.length,
-      },
-      layers: [
-        {
-          mediaType: 'application/vnd.cncf.helm.chart.content.v1.tar+gzip',
-          digest: digestOf(bytes),
-          size: bytes.length,
-        },
-      ],
-    };
-    world.registry.addManifest('team/input', JSON.stringify(manifest), '0.1.0');
-    const properties = { artifact: { url: url(), tag: '0.1.0' }, values: { value: '${spoke.name}' } };
-    await world.apply(profile('shop', [{ name: 'app', type: 'helm', properties }]), deployment('shop'));
-    const { a } = await world.published('shop');
-    expect((await world.files(a?.digest ?? ''))['000-app.yaml']).toContain('value: a');
   });
 });

@@ -1,48 +1,9 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
-import type { Component } from '@mural/kube';
 import { packArtifact } from '@mural/oci';
 import { describe, expect, it } from 'vitest';
-import { parseAllDocuments } from 'yaml';
-import { findBinary } from './binary.ts';
 import { renderWorkload } from './render.ts';
+import { input, manifests, map, objectsOf } from './test-input.ts';
 import { RenderThread } from './thread.ts';
-import type { Files, RenderInput, Rendering } from './types.ts';
-
-const searchPath = [process.env['PATH'] ?? '', join(homedir(), '.cache/mural-tools/bin')].join(delimiter);
-
-function input(
-  components: readonly (Omit<Component, 'name' | 'properties'> & { name?: string; properties?: unknown })[],
-  more: Partial<RenderInput> = {},
-): RenderInput {
-  return {
-    profile: {
-      components: components.map((component) => ({ name: 'app', ...component })) as unknown as Component[],
-    },
-    variables: {
-      params: { image: 'nginx:1.27', replicas: 2 },
-      environment: { name: 'prod', namespace: 'default', labels: {} },
-      spoke: { name: 'eu-1', labels: {} },
-      deployment: { name: 'shop', namespace: 'default', labels: {} },
-    },
-    artifacts: {},
-    renderers: {},
-    searchPath,
-    scopes: {},
-    deadlineMs: 20_000,
-    ...more,
-  };
-}
-
-const objectsOf = (rendering: Rendering) =>
-  rendering.files.flatMap(
-    ({ content }) => parseAllDocuments(content).map((document) => document.toJS() as Record<string, any>), // eslint-disable-line @typescript-eslint/no-explicit-any
-  );
-const manifests = (text: string, more: object = {}) =>
-  input([{ type: 'manifests', properties: { manifests: text }, ...more }]);
-const map = (name: string, namespace?: string) =>
-  `apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: ${name}\n${namespace === undefined ? '' : `  namespace: ${namespace}\n`}`;
+import type { Rendering } from './types.ts';
 
 /** Digest of what would be packed, before compression. */
 async function digestOf(rendering: Rendering): Promise<string> {
@@ -257,17 +218,6 @@ describe('large input', () => {
   });
 });
 
-/** Tests with a real program: it must be there in CI, elsewhere its absence is told. */
-async function program(name: string): Promise<string | undefined> {
-  const found = await findBinary([name], searchPath);
-  if (found === undefined && process.env['CI'] === 'true') throw new Error(`${name} is not installed`);
-  if (found === undefined) console.warn(`${name} is not on PATH: its tests do not run`);
-  return found?.path;
-}
-const kustomize = await program('kustomize');
-const kubectl = await program('kubectl');
-const helm = await program('helm');
-
 describe('programs', () => {
   it.each([
     [
@@ -280,119 +230,5 @@ describe('programs', () => {
     const run = renderWorkload(input([{ type, properties }], { searchPath: '/nonexistent' }));
     await expect(run).rejects.toMatchObject({ code: 'RendererMissing' });
     await expect(run).rejects.toThrow(message);
-  });
-});
-
-const overlay: Files = {
-  'base/kustomization.yaml': 'resources: [web.yaml]\n',
-  'base/web.yaml': `${map('web')}data: {a: "1"}\n`,
-  'overlay/kustomization.yaml': 'resources: [../base]\nnamePrefix: prod-\ncommonAnnotations: {team: web}\n',
-};
-
-describe.skipIf(kustomize === undefined)('a component of type kustomize', () => {
-  const component = { type: 'kustomize', properties: { files: overlay, path: 'overlay' } };
-
-  it('is what kustomize build gives', async () => {
-    const [object] = objectsOf(await renderWorkload(input([component])));
-    expect(object).toMatchObject({
-      metadata: { name: 'prod-web', annotations: { team: 'web' } },
-      data: { a: '1' },
-    });
-  });
-
-  it.skipIf(kubectl === undefined)('is the same with kubectl', async () => {
-    const own = await renderWorkload(input([component]));
-    const other = await renderWorkload(input([component], { renderers: { kustomize: kubectl ?? '' } }));
-    expect(other).toEqual(own);
-  });
-
-  it('evaluates its files when it asks for that', async () => {
-    const files = { ...overlay, 'base/web.yaml': `${map('web')}data: {a: "\${params.image}"}\n` };
-    const asked = { ...component, properties: { files, path: 'overlay' }, expressions: true };
-    const [object] = objectsOf(await renderWorkload(input([asked])));
-    expect(object?.['data']).toEqual({ a: 'nginx:1.27' });
-  });
-
-  it('says what kustomize says, and fetches nothing', async () => {
-    const broken = { 'kustomization.yaml': 'resources: [nope.yaml]\n' };
-    const run = renderWorkload(input([{ type: 'kustomize', properties: { files: broken } }]));
-    await expect(run).rejects.toMatchObject({ code: 'RenderFailed' });
-    await expect(run).rejects.toThrow(/component app: kustomize: .*nope\.yaml/s);
-    const remote = { 'kustomization.yaml': 'resources:\n- https://example.org/x.yaml\n' };
-    await expect(
-      renderWorkload(input([{ type: 'kustomize', properties: { files: remote } }])),
-    ).rejects.toThrow(
-      /kustomization\.yaml: resources names "https:\/\/example\.org\/x\.yaml", and remote sources/,
-    );
-  });
-
-  it('cannot read beyond its folder', async () => {
-    const files = { 'kustomization.yaml': 'resources: [../../../../etc/passwd]\n' };
-    await expect(renderWorkload(input([{ type: 'kustomize', properties: { files } }]))).rejects.toMatchObject(
-      { code: 'RenderFailed' },
-    );
-  });
-});
-
-const chart: Files = {
-  'shop/Chart.yaml': 'apiVersion: v2\nname: shop\nversion: 0.1.0\n',
-  'shop/values.yaml': 'replicas: 1\nimage: none\n',
-  'shop/crds/thing.yaml':
-    'apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.x.io}\nspec: {group: x.io, scope: Namespaced, names: {kind: Thing}}\n',
-  'shop/templates/map.yaml': `${map('{{ .Release.Name }}', '{{ .Release.Namespace }}')}data:\n  image: {{ .Values.image }}\n  replicas: {{ .Values.replicas | quote }}\n`,
-  'shop/templates/test.yaml': `${map('a-test')}  annotations: {helm.sh/hook: test}\n`,
-  'shop/templates/gone.yaml': `${map('a-cleanup')}  annotations: {helm.sh/hook: "pre-delete,post-rollback"}\n`,
-  'shop/templates/first.yaml': `${map('a-migration')}  annotations: {helm.sh/hook: "pre-install,pre-upgrade"}\n`,
-};
-
-describe.skipIf(helm === undefined)('a component of type helm', () => {
-  const values = { image: '${params.image}', replicas: '${params.replicas}' };
-
-  it('is what helm template gives, without hooks that belong to other occasions', async () => {
-    const component = { type: 'helm', namespace: 'web', properties: { files: chart, values } };
-    const objects = objectsOf(await renderWorkload(input([component])));
-    const names = objects.map(({ kind, metadata }) => `${kind}/${metadata.name}`);
-    expect(names).toEqual([
-      'Namespace/web',
-      'CustomResourceDefinition/things.x.io',
-      'ConfigMap/shop',
-      'ConfigMap/a-migration',
-    ]);
-    expect(objects[2]).toMatchObject({
-      metadata: { namespace: 'web' },
-      data: { image: 'nginx:1.27', replicas: '2' },
-    });
-  });
-
-  it('takes the release name and finds the chart at the root too', async () => {
-    const files = Object.fromEntries(
-      Object.entries(chart).map(([path, text]) => [path.slice('shop/'.length), text]),
-    );
-    const component = { type: 'helm', properties: { files, values, releaseName: 'r' } };
-    const objects = objectsOf(await renderWorkload(input([component])));
-    expect(objects.some(({ metadata }) => metadata.name === 'r')).toBe(true);
-  });
-
-  it('says what helm says, without the path of its folder', async () => {
-    const files = { ...chart, 'shop/templates/bad.yaml': '{{ .Values.nope.deeper }}' };
-    const run = renderWorkload(input([{ type: 'helm', properties: { files } }]));
-    await expect(run).rejects.toThrow(/component app: helm: .*bad\.yaml/s);
-    await expect(run).rejects.not.toThrow(tmpdir());
-  });
-
-  it('is ended when it takes too long', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'mural-test-'));
-    try {
-      await writeFile(join(folder, 'helm'), '#!/bin/sh\nwhile :; do :; done\n', { mode: 0o755 });
-      const run = renderWorkload(
-        input([{ type: 'helm', properties: { files: chart } }], {
-          renderers: { helm: join(folder, 'helm') },
-          deadlineMs: 200,
-        }),
-      );
-      await expect(run).rejects.toThrow(/helm: took longer than 0\.2 s/);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
   });
 });
