@@ -48,6 +48,8 @@ export interface ApiServerOptions {
 export interface RunningApiServer {
   /** `https://host:port` */
   readonly url: string;
+  /** Puts a new certificate to use for connections from then on. */
+  setTls(tls: ApiServerOptions['tls']): void;
   /** Ends watches, finishes writes, closes the state. */
   close(): Promise<void>;
 }
@@ -128,6 +130,7 @@ async function serve(
   };
   return {
     url: `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    setTls: ({ cert, key }) => server.setSecureContext({ cert, key, minVersion: 'TLSv1.2' }),
     close: () => (closing ??= close()),
   };
 }

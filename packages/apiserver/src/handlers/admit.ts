@@ -70,6 +70,25 @@ export function decoded(body: Record<string, unknown>, resource: ApiResource): S
   return object;
 }
 
+/** Kinds that a cluster enforces by machinery which the embedded API does not have. */
+const UNENFORCED = new Set([
+  'LimitRange',
+  'MutatingAdmissionPolicy',
+  'MutatingAdmissionPolicyBinding',
+  'MutatingWebhookConfiguration',
+  'ResourceQuota',
+  'ValidatingAdmissionPolicy',
+  'ValidatingAdmissionPolicyBinding',
+  'ValidatingWebhookConfiguration',
+]);
+
+/** Says of an object that nothing here acts upon it, so that nobody takes a stored rule for one in force. */
+export function warnUnenforced({ request }: Write): void {
+  const { resource } = request;
+  if (resource.custom !== undefined || !UNENFORCED.has(resource.kind)) return;
+  request.warn(`the embedded API stores a ${resource.kind} but does not enforce it`);
+}
+
 /** Warns of fields that the schema does not know, or refuses them, as the request asks. */
 export function checkUnknown(object: Stored, write: Write): void {
   if (write.validation === 'Ignore') return;

@@ -13,7 +13,7 @@ import { groupVersion } from '../resources/types.ts';
 import { alreadyExists, badRequest, forbidden } from '../status.ts';
 import type { Transaction } from '../storage/store.ts';
 import { admitWrite, afterAdmission } from './admission.ts';
-import { checkNamespace, checkUnknown, checkValid, normalize, decoded } from './admit.ts';
+import { checkNamespace, checkUnknown, warnUnenforced, checkValid, normalize, decoded } from './admit.ts';
 import type { Write } from './options.ts';
 import { writeOf } from './options.ts';
 
@@ -22,6 +22,7 @@ export async function createObject(api: Api, request: ResourceRequest): Promise<
   const write = writeOf(api, request);
   const sent = decoded(decodeObject(await readBody(request.message)), request.resource);
   checkUnknown(sent, write);
+  warnUnenforced(write);
   if ((sent.metadata.resourceVersion ?? '') !== '') {
     throw badRequest('resourceVersion should not be set on objects to be created');
   }

@@ -15,7 +15,7 @@ import { groupVersion } from '../resources/types.ts';
 import type { FieldError } from '../schema/index.ts';
 import { ApiError, badRequest, conflict, invalid, notFound } from '../status.ts';
 import type { Transaction } from '../storage/store.ts';
-import { checkUnknown, typed, undecodable, unknownOf } from './admit.ts';
+import { checkUnknown, warnUnenforced, typed, undecodable, unknownOf } from './admit.ts';
 import { insert } from './create.ts';
 import type { Write } from './options.ts';
 import { writeOf } from './options.ts';
@@ -140,6 +140,7 @@ async function applyObject(write: Write, body: Body): Promise<ObjectAnswer> {
     throw invalid({ group: 'meta.k8s.io', kind: 'PatchOptions' }, '', [error]);
   }
   const sent = appliedObject(decodeObject({ ...body, mediaType: 'application/yaml' }), request);
+  warnUnenforced(write);
   if (resource.custom !== undefined || resource.schema() === undefined) checkUnknown(sent, write);
   let status = 200;
   const stored = await api.store.write((transaction) => {

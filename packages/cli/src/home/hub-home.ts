@@ -129,6 +129,7 @@ async function assemble(parts: Assembly): Promise<HubFacts> {
     ...{ folder: layout.tls, names, current: certificates.server, clock, log: logs.main },
     use: (pair) => {
       registry.useCertificate(pair);
+      api.server.setTls(pair);
       page.setTls(pair);
     },
   });

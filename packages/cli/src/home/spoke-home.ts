@@ -17,6 +17,7 @@ import { createFolders, type Layout, layoutOf } from './layout.ts';
 import { lockFolder } from './lock.ts';
 import { type Logs, type LogSettings, openLogs } from './logs.ts';
 import { advertisedAddress, certificateNames, probe } from './network.ts';
+import { startRenewal } from './renewal.ts';
 import { Stack } from './stack.ts';
 import { publishControllers, serviceAccountsOf } from './workers.ts';
 
@@ -122,7 +123,8 @@ async function ownCluster(parts: Assembly): Promise<SpokeCluster> {
   const { options, clock, layout, logs, stack, secret } = parts;
   const { listen, apiPort: port } = options;
   const advertised = advertisedAddress(listen);
-  const certificates = await ensureCertificates(layout.tls, certificateNames(listen, advertised), clock);
+  const names = certificateNames(listen, advertised);
+  const certificates = await ensureCertificates(layout.tls, names, clock);
   await writeFileAtomic(layout.ca, certificates.ca);
   const api = await startHomeApi({
     ...{ layout, listen, advertised, port, certificates, logs, clock },
@@ -130,6 +132,11 @@ async function ownCluster(parts: Assembly): Promise<SpokeCluster> {
     cluster: secret.name,
   });
   stack.push('api', async () => api.server.close());
+  const stopRenewal = startRenewal({
+    ...{ folder: layout.tls, names, current: certificates.server, clock, log: logs.main },
+    use: (pair) => api.server.setTls(pair),
+  });
+  stack.push('renewal', stopRenewal);
   return {
     client: api.clientOf('source-controller'),
     api: api.url,
