@@ -10,6 +10,7 @@ import {
   createLogger,
   formatDuration,
   jsonEqual,
+  maskUserInfo,
   nearest,
   parseDuration,
   redactUrl,
@@ -146,6 +147,15 @@ describe('secrets', () => {
 
   it('are taken out of a URL', () => {
     expect(redactUrl('https://u:p@host:5000/v2/x?token=t#f')).toBe('https://host:5000/v2/x');
+  });
+
+  it.each([
+    ['oci://u:p@host/x', 'oci://***@host/x'],
+    ['u:p@host/x:1@sha256:0', '***@host/x:1@sha256:0'],
+    ['oci://host:99999/x@sha256:0', 'oci://host:99999/x@sha256:0'],
+    ['no url', 'no url'],
+  ])('are masked in %j, valid or not', (written, shown) => {
+    expect(maskUserInfo(written)).toBe(shown);
   });
 });
 

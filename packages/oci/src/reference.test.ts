@@ -106,6 +106,13 @@ describe('parseRepositoryUrl', () => {
   ])('refuses %s', (url) => {
     expect(() => parseRepositoryUrl(url)).toThrow(expect.objectContaining({ code: 'UrlInvalid' }) as Error);
   });
+
+  it.each(['oci://user:hunter2@r.example/a', 'https://user:hunter2@r.example/a'])(
+    'does not show the password of %s',
+    (url) => {
+      expect(() => parseRepositoryUrl(url)).toThrow(/^(?!.*hunter2).*\*\*\*@r\.example/);
+    },
+  );
 });
 
 describe('digests', () => {

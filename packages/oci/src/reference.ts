@@ -1,3 +1,4 @@
+import { maskUserInfo } from '@mural/core';
 import { type Digest, isDigest } from './digest.ts';
 import { OciError } from './errors.ts';
 
@@ -43,7 +44,7 @@ export function isValidRegistry(text: string): boolean {
  */
 export function parseReference(text: string): Reference {
   const refuse = (why: string): never => {
-    throw new OciError('ReferenceInvalid', `"${text.slice(0, 300)}" is not a reference: ${why}`, {
+    throw new OciError('ReferenceInvalid', `"${shown(text)}" is not a reference: ${why}`, {
       hint: 'Write registry/repository:tag or registry/repository@sha256:…',
     });
   };
@@ -84,7 +85,7 @@ export function parseReference(text: string): Reference {
  */
 export function parseRepositoryUrl(url: string): { readonly registry: string; readonly repository: string } {
   if (!url.startsWith('oci://')) {
-    throw new OciError('UrlInvalid', `"${url.slice(0, 300)}" does not start with oci://`);
+    throw new OciError('UrlInvalid', `"${shown(url)}" does not start with oci://`);
   }
   let reference: Reference;
   try {
@@ -93,11 +94,16 @@ export function parseRepositoryUrl(url: string): { readonly registry: string; re
     throw new OciError('UrlInvalid', cause instanceof Error ? cause.message : String(cause), { cause });
   }
   if (reference.tag !== undefined || reference.digest !== undefined) {
-    throw new OciError('UrlInvalid', `"${url}" has a tag or a digest`, {
+    throw new OciError('UrlInvalid', `"${shown(url)}" has a tag or a digest`, {
       hint: 'Write the tag or digest into the ref, not the URL.',
     });
   }
   return { registry: reference.registry, repository: reference.repository };
+}
+
+/** What was written, for messages: somebody may have put a password into it. */
+function shown(text: string): string {
+  return maskUserInfo(text).slice(0, 300);
 }
 
 /** Writes a reference without a scheme; the opposite of {@link parseReference}. */

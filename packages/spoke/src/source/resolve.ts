@@ -1,3 +1,4 @@
+import { maskUserInfo } from '@mural/core';
 import { type OCIRepositorySpec, ReconcileError } from '@mural/kube';
 import { isDigest, OciError, parseRepositoryUrl, type RegistryClient } from '@mural/oci';
 import { conditionMessage } from '../status.ts';
@@ -22,7 +23,7 @@ export function locate(spec: OCIRepositorySpec): { readonly registry: string; re
     throw new ReconcileError(
       'stalling',
       'URLInvalid',
-      `URL validation failed for '${spec.url}': ${conditionMessage(cause)}`,
+      `URL validation failed for '${maskUserInfo(spec.url)}': ${conditionMessage(cause)}`,
       {
         cause,
         conditionType: 'FetchFailed',
