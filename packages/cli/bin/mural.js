@@ -4,7 +4,7 @@
 // so that any Node gets this far.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { enableCompileCache } from 'node:module';
+import module from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -14,7 +14,7 @@ if (Number(process.versions.node.split('.')[0]) >= NEEDED) {
   silenceExperimentalWarnings();
   // What was compiled, types stripped, is kept: the next start takes two thirds of the time.
   const modules = modulesOf(dirname(fileURLToPath(import.meta.url)));
-  if (modules !== undefined) enableCompileCache(join(modules, '.cache', 'mural'));
+  if (modules !== undefined) module.enableCompileCache(join(modules, '.cache', 'mural'));
   const { runProcess } = await import('../src/main.ts');
   await runProcess();
 } else {
