@@ -102,6 +102,10 @@ describe('a component of type manifests', () => {
   });
 
   it.each([
+    [
+      'kind: X\n  bad: [\n',
+      /invalid YAML at line 2, column 6: a mapping is not allowed here; check the indent/,
+    ],
     ['a: [1,\n---\n', /component app: invalid YAML at line 2, column 1/],
     [`${map('x')}---\nfoo: {\n`, /invalid YAML at line \d+, column \d+/],
     [`${map('x')}---\napiVersion: v1\nmetadata: {name: y}\n`, /document 2 \(line 6\) has no kind/],

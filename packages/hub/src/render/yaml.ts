@@ -56,15 +56,7 @@ export function parseManifests(text: string, origin: TextOrigin): Located[] {
   });
   if (!Array.isArray(documents)) return [];
   // Syntax first: one broken document makes the text as a whole unusable.
-  for (const document of documents) {
-    const error = document.errors[0];
-    if (error === undefined) continue;
-    const { line, col } = lines.linePos(error.pos[0]);
-    throw failed(origin, `invalid YAML at line ${line}, column ${col}: ${error.message}`, {
-      line,
-      column: col,
-    });
-  }
+  for (const document of documents) refuseErrors(document, lines, origin);
   const found: Located[] = [];
   documents.forEach((document: Document.Parsed, index: number) => {
     const value = plain(toValue(document, origin), origin);
@@ -108,12 +100,20 @@ export function parseYamlValue(text: string, origin: TextOrigin): unknown {
   const documents = parseAllDocuments(text, { ...options, lineCounter: lines, prettyErrors: false });
   const document = Array.isArray(documents) ? documents[0] : undefined;
   if (document === undefined) return null;
-  const error = document.errors[0];
-  if (error !== undefined) {
-    const { line, col } = lines.linePos(error.pos[0]);
-    throw failed(origin, `invalid YAML at line ${line}, column ${col}: ${error.message}`);
-  }
+  refuseErrors(document, lines, origin);
   return toValue(document, origin);
+}
+
+/** @throws RenderError for the first error of a document, at the place where it is to be put right */
+function refuseErrors(document: Document.Parsed, lines: LineCounter, origin: TextOrigin): void {
+  const [error, next] = document.errors;
+  if (error === undefined) return;
+  // For a line that is indented too far the parser points at the value before it; what is wrong is
+  // where its next error, of the key that seems to go over several lines, ends.
+  const indented = error.code === 'BLOCK_AS_IMPLICIT_KEY' && next?.code === 'MULTILINE_IMPLICIT_KEY';
+  const message = indented ? 'a mapping is not allowed here; check the indentation' : error.message;
+  const { line, col } = lines.linePos(indented ? next.pos[1] : error.pos[0]);
+  throw failed(origin, `invalid YAML at line ${line}, column ${col}: ${message}`, { line, column: col });
 }
 
 function toValue(document: Document.Parsed, origin: TextOrigin): unknown {
