@@ -1,4 +1,4 @@
-import { type Clock, formatDuration, MuralError } from '@mural/core';
+import { type Clock, type DeadlineOptions, formatDuration, MuralError } from '@mural/core';
 
 /** Work that was not done in the time it had. */
 export class DeadlineError extends MuralError<'TimedOut'> {
@@ -7,29 +7,7 @@ export class DeadlineError extends MuralError<'TimedOut'> {
   }
 }
 
-/**
- * Runs `work` for at most `ms` milliseconds. Its signal aborts at the deadline, and whether or not it listens,
- * the caller goes on.
- *
- * @throws DeadlineError at the deadline; the reason of `signal` when that aborts first
- */
-export async function withDeadline<T>(
-  clock: Clock,
-  ms: number,
-  signal: AbortSignal,
-  work: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const over = new AbortController();
-  const settled = new AbortController();
-  const late = clock.sleep(ms, AbortSignal.any([settled.signal, signal])).then(() => {
-    const error = new DeadlineError(ms);
-    over.abort(error);
-    throw error;
-  });
-  late.catch(() => undefined);
-  try {
-    return await Promise.race([work(AbortSignal.any([over.signal, signal])), late]);
-  } finally {
-    settled.abort();
-  }
+/** The deadline of one reconcile: `ms` milliseconds, then a {@link DeadlineError}. */
+export function deadlineOf(clock: Clock, ms: number, signal: AbortSignal): DeadlineOptions {
+  return { clock, ms, signal, expired: () => new DeadlineError(ms) };
 }

@@ -67,7 +67,8 @@ export interface ApplierDependencies {
 }
 
 /**
- * Brings objects to their desired state, stage by stage, by server-side apply. A whole stage is tried
+ * Brings objects to their desired state, stage by stage, by server-side apply. Namespaced objects must say
+ * their namespace, and others none. A whole stage is tried
  * (dry run) before anything of it is written, and nothing is written that is as desired already.
  *
  * @throws ApplyError for the first object that is refused; what was applied before it stays
@@ -110,15 +111,7 @@ async function identify(client: KubeClient, object: UnstructuredObject): Promise
       },
     );
   }
-  const desired = placed(object, resource);
-  return { id: inventoryId(object), desired, resource };
-}
-
-/** Namespaced objects that name no namespace go to `default`; objects of the cluster have none. */
-function placed(object: UnstructuredObject, resource: Resource): UnstructuredObject {
-  const { namespace, ...metadata } = object.metadata;
-  if (!resource.namespaced) return namespace === undefined ? object : { ...object, metadata };
-  return namespace === undefined ? { ...object, metadata: { ...metadata, namespace: 'default' } } : object;
+  return { id: inventoryId(object), desired: object, resource };
 }
 
 /** Finds out, without writing, what has to be done with an object. */
@@ -322,18 +315,6 @@ function refused(
   if (cause instanceof ApplyError) return cause;
   const reason = cause instanceof KubeError ? ` (${cause.code})` : '';
   const retryable = cause instanceof MuralError && cause.retryable;
-  const message = withoutSecrets(errorMessage(cause), object);
-  return new ApplyError(code, `${describeObject(object)} ${what}${reason}: ${message}`, { cause, retryable });
-}
-
-/** The API quotes invalid values; those of a Secret must not reach conditions and events. */
-function withoutSecrets(message: string, object: UnstructuredObject): string {
-  if (object.kind !== 'Secret') return message;
-  const values = [object['data'], object['stringData']]
-    .filter(isRecord)
-    .flatMap((data) => Object.values(data))
-    .filter((value) => typeof value === 'string')
-    .filter((value) => value.length > 2)
-    .flatMap((value) => [value, Buffer.from(value, 'base64').toString('utf8')]);
-  return values.reduce((text, value) => (value === '' ? text : text.replaceAll(value, '***')), message);
+  const message = `${describeObject(object)} ${what}${reason}: ${errorMessage(cause)}`;
+  return new ApplyError(code, message, { cause, retryable });
 }

@@ -10,11 +10,13 @@ import {
   SECRETS,
   type UnstructuredObject,
 } from '@mural/kube';
+import type { ConfidentialValues } from './confidential.ts';
+import { inventoryId } from './inventory.ts';
 import { kustomizeBuild, specNeedsKustomize } from './kustomize.ts';
 import { type FileTree, filesUnder, normalizePath, readPlain } from './manifests.ts';
 import { describeObject } from './order.ts';
 import { applyPatches } from './patches.ts';
-import { checkVariables, hasVariables, substitute } from './substitute.ts';
+import { checkVariables, hasVariables, oneLine, substitute } from './substitute.ts';
 import { withImages, withMetadata, withNamespace } from './transform.ts';
 import { parseOne, writeYaml } from './yaml.ts';
 
@@ -28,6 +30,8 @@ export interface BuildContext {
   readonly kustomize?: string | undefined;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
+  /** Told of what must not be quoted in a message. */
+  readonly confidential: ConfidentialValues;
 }
 
 /** Label or annotation that keeps `${…}` in an object as it is. */
@@ -60,8 +64,34 @@ export async function buildObjects(
           signal: context.signal,
         })
       : await transformed(plain, spec, context.client);
-  objects = await substituted(kustomization, spec, objects, context);
+  objects = await placed(await substituted(kustomization, spec, objects, context), context.client);
+  for (const object of objects) context.confidential.addSecret(object);
   return objects.map((object) => owned(object, kustomization, spec));
+}
+
+/**
+ * Namespaced objects that name no namespace go to `default`, objects of the cluster have none: so that the
+ * inventory, which outlives the build, names objects by where they are.
+ *
+ * @throws BuildError when two turn out to be the same object
+ */
+async function placed(
+  objects: readonly UnstructuredObject[],
+  client: KubeClient,
+): Promise<UnstructuredObject[]> {
+  const namespaced = await namespacedKinds(objects, client);
+  const seen = new Set<string>();
+  return objects.map((object) => {
+    const { namespace = 'default', ...metadata } = object.metadata;
+    const isNamespaced = namespaced.has(`${object.apiVersion}/${object.kind}`);
+    const result = { ...object, metadata: isNamespaced ? { ...metadata, namespace } : metadata };
+    const id = inventoryId(result);
+    if (seen.has(id)) {
+      throw new BuildError('BuildFailed', `${describeObject(result)} is defined more than once`);
+    }
+    seen.add(id);
+    return result;
+  });
 }
 
 async function transformed(
@@ -124,10 +154,8 @@ async function substituted(
     if (labels?.[SUBSTITUTE] === 'disabled' || annotations?.[SUBSTITUTE] === 'disabled') return object;
     const text = writeYaml(object);
     if (!hasVariables(text)) return object;
-    const what = `post build of ${describeObject(object)}`;
-    let result: unknown;
     try {
-      result = parseOne(substitute(text, variables), what);
+      return parseSubstituted(substitute(text, variables));
     } catch (cause) {
       const hint = cause instanceof MuralError && cause.hint !== undefined ? { hint: cause.hint } : {};
       throw new BuildError(
@@ -136,16 +164,30 @@ async function substituted(
         { cause, ...hint },
       );
     }
-    if (!isRecord(result)) throw new BuildError('BuildFailed', `${what}: the result is not an object`);
-    return result as unknown as UnstructuredObject;
   });
+}
+
+function parseSubstituted(text: string): UnstructuredObject {
+  let result: unknown;
+  try {
+    result = parseOne(text, 'the result');
+  } catch {
+    // The parser's own words may quote a part of a value, which may be a secret.
+    throw new BuildError('BuildFailed', 'the result is not valid YAML', {
+      hint: 'Put quotes around a variable whose value is text.',
+    });
+  }
+  if (!isRecord(result) || !isRecord(result['metadata'])) {
+    throw new BuildError('BuildFailed', 'the result is not an object');
+  }
+  return result as unknown as UnstructuredObject;
 }
 
 /** Variables of `substituteFrom` in order, then those of `substitute`, which win. */
 async function variablesOf(
   kustomization: Kustomization,
   postBuild: NonNullable<KustomizationSpec['postBuild']>,
-  { client, signal }: BuildContext,
+  { client, signal, confidential }: BuildContext,
 ): Promise<Map<string, string>> {
   const variables = new Map<string, string>();
   const namespace = kustomization.metadata.namespace;
@@ -164,7 +206,10 @@ async function variablesOf(
       );
     }
     for (const [key, value] of Object.entries(object.data ?? {})) {
-      variables.set(key, kind === 'Secret' ? Buffer.from(value, 'base64').toString('utf8') : value);
+      const plain = kind === 'Secret' ? Buffer.from(value, 'base64').toString('utf8') : value;
+      // As it is substituted, which is without newlines, and as it is.
+      if (kind === 'Secret') for (const form of [plain, oneLine(plain)]) confidential.add(form);
+      variables.set(key, plain);
     }
   }
   for (const [key, value] of Object.entries(postBuild.substitute ?? {})) variables.set(key, value);

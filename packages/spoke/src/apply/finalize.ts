@@ -1,6 +1,5 @@
 import { type EventRecorder, KUSTOMIZATIONS, type Kustomization, ReconcileError } from '@mural/kube';
 import { removeFinalizer } from '../status.ts';
-import { objectOfEntry } from './inventory.ts';
 import { pruneObjects, waitGone } from './prune.ts';
 import { type ApplyTools, timeoutOf } from './steps.ts';
 
@@ -30,9 +29,8 @@ export async function finalize(
       throw new ReconcileError('generic', 'PruneFailed', message);
     }
     if (policy === 'WaitForTermination') {
-      const objects = entries.map(objectOfEntry).filter((gone) => gone !== undefined);
       const timeoutMs = timeoutOf(spec);
-      if (!(await waitGone({ client, clock }, objects, { timeoutMs, signal: write.signal }))) {
+      if (!(await waitGone({ client, clock }, result.leaving, { timeoutMs, signal: write.signal }))) {
         throw new ReconcileError('generic', 'PruneFailed', 'objects are still being deleted');
       }
     }

@@ -5,18 +5,21 @@ import {
   KUSTOMIZE_NAMESPACE_LABEL,
   isKubeError,
   type KubeClient,
+  type Resource,
   type UnstructuredObject,
 } from '@mural/kube';
 import { mapLimit } from '../pool.ts';
 import type { SourceRef } from '../source/storage.ts';
 import { hasOption } from './annotations.ts';
 import { compareObjects, describeObject } from './order.ts';
-import { objectOfEntry } from './inventory.ts';
+import { inventoryId, objectOfEntry } from './inventory.ts';
 
 /** What pruning did. */
 export interface PruneResult {
   /** Objects that deletion was asked for, as events name them. */
   readonly deleted: readonly UnstructuredObject[];
+  /** Those, and our objects that were being deleted already. */
+  readonly leaving: readonly UnstructuredObject[];
   /** Entries whose objects could not be deleted; they stay in the inventory. */
   readonly survivors: readonly InventoryEntry[];
   readonly errors: readonly string[];
@@ -27,13 +30,15 @@ export interface PruneOptions {
   readonly client: KubeClient;
   /** The Kustomization whose labels an object must still carry. */
   readonly owner: SourceRef;
+  /** Ids of objects that stay, under whatever other id an entry may know them. */
+  readonly keep?: ReadonlySet<string> | undefined;
   readonly concurrency: number;
   readonly signal: AbortSignal;
 }
 
 type Outcome =
   | { readonly kind: 'gone' }
-  | { readonly kind: 'deleted'; readonly object: UnstructuredObject }
+  | { readonly kind: 'deleted' | 'terminating'; readonly object: UnstructuredObject }
   | { readonly kind: 'failed'; readonly entry: InventoryEntry; readonly error: string };
 
 /**
@@ -60,20 +65,24 @@ export async function pruneObjects(
   });
   return {
     deleted: outcomes.flatMap((outcome) => (outcome.kind === 'deleted' ? [outcome.object] : [])),
+    leaving: outcomes.flatMap((outcome) => ('object' in outcome ? [outcome.object] : [])),
     survivors: outcomes.flatMap((outcome) => (outcome.kind === 'failed' ? [outcome.entry] : [])),
     errors: outcomes.flatMap((outcome) => (outcome.kind === 'failed' ? [outcome.error] : [])),
   };
 }
 
-async function pruneOne(object: UnstructuredObject, options: PruneOptions): Promise<Outcome> {
+async function pruneOne(entry: UnstructuredObject, options: PruneOptions): Promise<Outcome> {
   const { client, signal } = options;
-  const resource = await client.resourceFor(object.apiVersion, object.kind);
+  const resource = await client.resourceFor(entry.apiVersion, entry.kind);
   // A kind that the API does not serve any more has no objects either.
   if (resource === undefined) return { kind: 'gone' };
+  const object = placedAs(entry, resource);
+  if (options.keep?.has(inventoryId(object)) === true) return { kind: 'gone' };
   const { name = '', namespace } = object.metadata;
   const live = await client.find<UnstructuredObject>(resource, { name, namespace }, { signal });
-  if (live === undefined || live.metadata.deletionTimestamp !== undefined) return { kind: 'gone' };
-  if (!isOwned(live, options.owner) || isKept(live)) return { kind: 'gone' };
+  if (live === undefined || !isOwned(live, options.owner)) return { kind: 'gone' };
+  if (live.metadata.deletionTimestamp !== undefined) return { kind: 'terminating', object };
+  if (isKept(live)) return { kind: 'gone' };
   const { uid } = live.metadata;
   try {
     await client.delete(
@@ -91,6 +100,12 @@ async function pruneOne(object: UnstructuredObject, options: PruneOptions): Prom
     throw error;
   }
   return { kind: 'deleted', object };
+}
+
+/** An entry may have been written before the API knew the kind, and whether it is namespaced. */
+function placedAs(object: UnstructuredObject, { namespaced }: Resource): UnstructuredObject {
+  const { namespace = 'default', ...metadata } = object.metadata;
+  return { ...object, metadata: namespaced ? { ...metadata, namespace } : metadata };
 }
 
 function isOwned({ metadata }: UnstructuredObject, owner: SourceRef): boolean {

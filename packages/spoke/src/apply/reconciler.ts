@@ -1,4 +1,12 @@
-import { backoff, formatDuration, jitter, jsonEqual, parseDuration, type Random } from '@mural/core';
+import {
+  backoff,
+  formatDuration,
+  jitter,
+  jsonEqual,
+  parseDuration,
+  type Random,
+  withDeadline,
+} from '@mural/core';
 import {
   type EventRecorder,
   type Kustomization,
@@ -8,9 +16,10 @@ import {
   type ReconcileResult,
   type UnstructuredObject,
 } from '@mural/kube';
-import { withDeadline } from '../deadline.ts';
+import { deadlineOf } from '../deadline.ts';
 import type { LatestObjects } from '../latest.ts';
 import { conditionMessage, ensureFinalizer, inputsOf, patchStatus } from '../status.ts';
+import { ConfidentialValues } from './confidential.ts';
 import { finalize } from './finalize.ts';
 import { HealthJudge } from './health.ts';
 import { describeObject } from './order.ts';
@@ -110,6 +119,8 @@ export class KustomizationReconciler {
     signal: AbortSignal,
   ): Promise<ReconcileResult> {
     const run = this.#begin(key, object, memory);
+    // Until the result is told, the next wake-up must begin anew, whatever was due before.
+    memory.dueAt = 0;
     memory.inputs = inputs;
     const failure = await this.#steps(run, signal);
     if (failure !== undefined) return this.#finish(run, { kind: 'failed', error: failure }, memory, signal);
@@ -135,6 +146,7 @@ export class KustomizationReconciler {
       inventory: known,
       applied: [],
       deleted: [],
+      confidential: new ConfidentialValues(),
     };
   }
 
@@ -144,7 +156,7 @@ export class KustomizationReconciler {
       validateSpec(run);
       findArtifact(run, tools);
       checkDependencies(run, tools);
-      await withDeadline(tools.clock, run.timeoutMs, signal, async (inner) => {
+      await withDeadline(deadlineOf(tools.clock, run.timeoutMs, signal), async (inner) => {
         await build(run, tools, inner);
         await this.#recordInventory(run, inner);
         await apply(run, tools, inner);

@@ -7,6 +7,7 @@ import type {
   UnstructuredObject,
 } from '@mural/kube';
 import type { AppliedObject, ApplyRecords } from './applier.ts';
+import type { ConfidentialValues } from './confidential.ts';
 import type { HealthTarget, HealthVerdict } from './health.ts';
 
 /** What one run of the apply controller knows, from step to step. */
@@ -27,6 +28,8 @@ export interface ApplyRun {
   inventory: readonly InventoryEntry[];
   applied: readonly AppliedObject[];
   deleted: readonly UnstructuredObject[];
+  /** What no message of this run may quote. */
+  readonly confidential: ConfidentialValues;
 }
 
 /** Objects that were applied and are being watched for their health. */

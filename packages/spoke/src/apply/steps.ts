@@ -110,15 +110,13 @@ export async function build(run: ApplyRun, tools: ApplyTools, signal: AbortSigna
       kustomize: tools.kustomize,
       timeoutMs: run.timeoutMs,
       signal,
+      confidential: run.confidential,
     });
   } catch (cause) {
     signal.throwIfAborted();
     const reason =
       cause instanceof BuildError && cause.code === 'PathMissing' ? 'ArtifactFailed' : 'BuildFailed';
-    throw new ReconcileError('generic', reason, conditionMessage(cause), {
-      cause,
-      retryable: isRetryable(cause),
-    });
+    throw failure(run, reason, cause);
   }
   run.buildDigest = `sha256:${createHash('sha256').update(canonicalJson(run.objects)).digest('hex')}`;
   run.inventory = mergeInventories(run.objects.map(inventoryEntry), run.known);
@@ -159,10 +157,7 @@ export async function apply(run: ApplyRun, tools: ApplyTools, signal: AbortSigna
     });
   } catch (cause) {
     signal.throwIfAborted();
-    throw new ReconcileError('generic', 'ReconciliationFailed', conditionMessage(cause), {
-      cause,
-      retryable: isRetryable(cause),
-    });
+    throw failure(run, 'ReconciliationFailed', cause);
   }
 }
 
@@ -175,7 +170,8 @@ export async function prune(run: ApplyRun, tools: ApplyTools, signal: AbortSigna
     return;
   }
   const { client, concurrency } = tools;
-  const result = await pruneObjects(stale, { client, owner: splitKey(run.key), concurrency, signal });
+  const keep = new Set(intended.map(({ id }) => id));
+  const result = await pruneObjects(stale, { client, owner: splitKey(run.key), keep, concurrency, signal });
   run.deleted = result.deleted;
   run.inventory = mergeInventories(intended, result.survivors);
   for (const { id } of stale) run.records.delete(id);
@@ -225,6 +221,19 @@ export function changesOf(run: ApplyRun): string[] {
       .map(({ live, action }) => `${describeObject(live)} ${action}`),
     ...run.deleted.map((object) => `${describeObject(object)} deleted`),
   ];
+}
+
+/** What was quoted of secrets is masked; the cause, which the log would quote again, then stays behind. */
+function failure(run: ApplyRun, reason: string, cause: unknown): ReconcileError {
+  const text = conditionMessage(cause);
+  const message = run.confidential.mask(text);
+  const retryable = isRetryable(cause);
+  return new ReconcileError(
+    'generic',
+    reason,
+    message,
+    message === text ? { cause, retryable } : { retryable },
+  );
 }
 
 function isRetryable(cause: unknown): boolean {

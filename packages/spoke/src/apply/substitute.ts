@@ -22,9 +22,14 @@ export function checkVariables(variables: ReadonlyMap<string, string>): Map<stri
         `var name '${name}' is invalid, must match '^[_[:alpha:]][_[:alpha:][:digit:]]*$'`,
       );
     }
-    checked.set(name, value.replaceAll(/[\n\r]/g, ''));
+    checked.set(name, oneLine(value));
   }
   return checked;
+}
+
+/** A value as it is substituted: without newlines. */
+export function oneLine(value: string): string {
+  return value.replaceAll(/[\n\r]/g, '');
 }
 
 /**

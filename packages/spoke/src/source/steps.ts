@@ -1,7 +1,7 @@
-import { type Clock, parseDuration, rfc3339 } from '@mural/core';
+import { type Clock, parseDuration, rfc3339, withDeadline } from '@mural/core';
 import { type OCIRepository, type OCIRepositorySpec, ReconcileError, type SourceArtifact } from '@mural/kube';
 import { pullArtifact, type RegistryClient } from '@mural/oci';
-import { withDeadline } from '../deadline.ts';
+import { deadlineOf } from '../deadline.ts';
 import { conditionMessage } from '../status.ts';
 import type { AccessResolver } from './access.ts';
 import type { ClientPool, RegistryAccess } from './clients.ts';
@@ -49,7 +49,9 @@ export async function reconcileSource(
   refuseVerification(run.spec);
   const timeoutMs = parseDuration(run.spec.timeout);
   try {
-    await withDeadline(tools.clock, timeoutMs, signal, async (inner) => fetchSource(run, tools, inner));
+    await withDeadline(deadlineOf(tools.clock, timeoutMs, signal), async (inner) =>
+      fetchSource(run, tools, inner),
+    );
   } catch (cause) {
     signal.throwIfAborted();
     throw fetchError(cause, `failed to pull artifact from '${run.spec.url}'`, 'OCIArtifactPullFailed');
