@@ -6,11 +6,17 @@ export interface Clock {
   now(): number;
   /** Resolves after `ms` milliseconds; rejects with the signal's reason when it aborts first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Calls `callback` after `ms` milliseconds, unless what it returned is called first. */
+  timer(ms: number, callback: () => void): () => void;
 }
 
 /** The clock of the machine. */
 export const systemClock: Clock = {
   now: () => Date.now(),
+  timer(ms, callback) {
+    const timeout = setTimeout(callback, ms);
+    return () => clearTimeout(timeout);
+  },
   async sleep(ms, signal) {
     signal?.throwIfAborted();
     try {

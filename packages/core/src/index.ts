@@ -1,4 +1,5 @@
 export { type Clock, jitter, type Random, rfc3339, systemClock } from './clock.ts';
+export { Deadline, type DeadlineOptions, withDeadline } from './deadline.ts';
 export { formatDuration, parseDuration } from './duration.ts';
 export { errorMessage, MuralError, type MuralErrorOptions, systemCode } from './errors.ts';
 export { type AtomicWriteOptions, syncDirectory, writeFileAtomic } from './files.ts';

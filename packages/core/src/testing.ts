@@ -41,6 +41,14 @@ export class FakeClock implements Clock {
     }
   }
 
+  timer(ms: number, callback: () => void): () => void {
+    const sleeper: Sleeper = { due: this.#now + ms, wake: callback };
+    this.#sleepers.push(sleeper);
+    return () => {
+      this.#sleepers = this.#sleepers.filter((other) => other !== sleeper);
+    };
+  }
+
   /** Moves the time on by `ms` and wakes, in order, all that are due; lets promises settle between. */
   async advance(ms: number): Promise<void> {
     const target = this.#now + ms;

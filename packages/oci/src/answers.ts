@@ -1,5 +1,5 @@
 import { resolveLocation } from './caller.ts';
-import type { Deadline } from './deadline.ts';
+import type { Deadline } from '@mural/core';
 import {
   type Digest,
   type DigestAlgorithm,

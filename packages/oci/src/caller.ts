@@ -1,7 +1,7 @@
 import { type Clock, type Logger, type Random, redactUrl, retry } from '@mural/core';
 import { Authenticator, type Scope } from './auth.ts';
 import type { CredentialProvider } from './credentials.ts';
-import { Deadline } from './deadline.ts';
+import { startDeadline } from './deadline.ts';
 import { OciError } from './errors.ts';
 import { type Subject, statusError } from './status-error.ts';
 import {
@@ -81,11 +81,11 @@ export class Caller {
     action: (signal: AbortSignal) => Promise<T>,
     extraMs = 0,
   ): Promise<T> {
-    const deadline = new Deadline(this.clock, this.timeoutMs + extraMs, what, signal);
+    const deadline = startDeadline(this.clock, this.timeoutMs + extraMs, what, signal);
     try {
       return await this.attempts(what, deadline.signal, action);
     } finally {
-      deadline.close();
+      deadline.end();
     }
   }
 

@@ -17,7 +17,7 @@ import {
 } from './answers.ts';
 import { type Call, Caller } from './caller.ts';
 import type { Credential, CredentialProvider } from './credentials.ts';
-import { Deadline } from './deadline.ts';
+import { startDeadline } from './deadline.ts';
 import { type Digest, digestOf, DigestVerifier, isDigest, parseDigest } from './digest.ts';
 import { OciError } from './errors.ts';
 import { type Descriptor, ImageIndex, MAX_MANIFEST_BYTES, MEDIA_TYPES, parseManifest } from './manifest.ts';
@@ -211,7 +211,7 @@ export class RegistryClient {
    */
   async *streamBlob(repository: string, content: Content, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
     const what = `reading the blob ${content.digest}`;
-    const deadline = new Deadline(this.#caller.clock, this.#caller.timeoutMs, what, signal);
+    const deadline = startDeadline(this.#caller.clock, this.#caller.timeoutMs, what, signal);
     let response: HttpResponse | undefined;
     try {
       const call = this.#blobCall('GET', repository, content.digest, async (opened) => opened);
@@ -224,7 +224,7 @@ export class RegistryClient {
       throw response === undefined ? error : transportError(error, response.url, deadline.signal);
     } finally {
       response?.body.destroy();
-      deadline.close();
+      deadline.end();
     }
   }
 

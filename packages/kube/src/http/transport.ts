@@ -7,10 +7,11 @@ import {
   retry,
   silentLogger,
   systemClock,
+  withDeadline,
 } from '@mural/core';
 import { type Dispatcher, Pool, ProxyAgent } from 'undici';
 import { errorOfAnswer, errorOfTransport, KubeError, wasNeverSent } from '../errors.ts';
-import { startDeadline, withDeadline } from './deadline.ts';
+import { startDeadline, timeoutError } from './deadline.ts';
 
 /** How an API is reached and who is asking. */
 export interface KubeConnection {
@@ -165,7 +166,9 @@ export class Transport {
   }
 
   async #send(call: Call): Promise<Answer> {
-    return await withDeadline(this.clock, this.#timeoutMs, call.signal, async (signal) =>
+    const ms = this.#timeoutMs;
+    const deadline = { clock: this.clock, ms, signal: call.signal, expired: () => timeoutError(ms) };
+    return await withDeadline(deadline, async (signal) =>
       retry(async () => this.#sendOnce(call, signal), {
         ...RETRY,
         clock: this.clock,
