@@ -2,6 +2,7 @@ import { isRecord } from '@mural/core';
 import type { UnstructuredObject } from '@mural/kube';
 import { describeObject } from './order.ts';
 import { inventoryId } from './inventory.ts';
+import { parseManifestsOnce } from './parse-cache.ts';
 import { ManifestError, parseManifests } from './yaml.ts';
 
 /** The files of an artifact by path, with forward slashes and no leading one. */
@@ -125,7 +126,7 @@ function readObjects(files: FileTree, paths: readonly string[]): UnstructuredObj
  * @throws ManifestError when a document is no object with apiVersion, kind and name
  */
 export function objectsIn(text: string, file: string): UnstructuredObject[] {
-  return parseManifests(text, file).flatMap((document) => expand(document, file));
+  return parseManifestsOnce(text, file).flatMap((document) => expand(document, file));
 }
 
 function expand(document: unknown, file: string): UnstructuredObject[] {
