@@ -16,7 +16,8 @@ import {
 import { defaultValues, parseValues } from '@mural/values';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { run, type Spawned, spawnService } from '../testing/run.ts';
-import { type HubFacts, type RunningHome, startHubHome } from './hub-home.ts';
+import type { RunningHome } from './home.ts';
+import { type HubFacts, startHubHome } from './hub-home.ts';
 import { startRegistryHome } from './registry-home.ts';
 import { startRenewal } from './renewal.ts';
 import { ensureCertificates, type KeyPair } from './certificates.ts';

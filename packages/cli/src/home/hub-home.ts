@@ -1,5 +1,5 @@
 import { startConsole } from '@mural/console';
-import { type Clock, systemClock } from '@mural/core';
+import { type Clock, writeFileAtomic } from '@mural/core';
 import { startHub } from '@mural/hub';
 import { type KubeClient, MURAL_NAMESPACE } from '@mural/kube';
 import { applyBootstrap, startSpoke } from '@mural/spoke';
@@ -8,19 +8,17 @@ import { VERSION } from '../version.ts';
 import { type HomeApi, installDefinitions, startHomeApi } from './api.ts';
 import { bootstrapObjects } from './bootstrap.ts';
 import { type Certificates, ensureCertificates } from './certificates.ts';
-import { createFolders, type Layout, layoutOf } from './layout.ts';
-import { lockFolder } from './lock.ts';
-import { type Logs, type LogSettings, openLogs } from './logs.ts';
+import { publishDirectory } from './directory.ts';
+import { type Home, openHome, type RunningHome } from './home.ts';
+import type { LogSettings } from './logs.ts';
 import { advertisedAddress, certificateNames, hostPort, listening, portOf, probe } from './network.ts';
 import { chooseRegistry, type RegistryChoice, settingsOf } from './registry-choice.ts';
 import { type HomeRegistry, openRegistry } from './registry.ts';
-import { writePrivate } from './secrets.ts';
-import { publishDirectory } from './directory.ts';
-import { ensureSpokes, hubSpokeName } from './spokes.ts';
 import { startRenewal } from './renewal.ts';
-import { Stack } from './stack.ts';
+import { writePrivate } from './secrets.ts';
+import { ensureSpokes, hubSpokeName } from './spokes.ts';
+import type { Stack } from './stack.ts';
 import { CONTROLLERS, publishControllers, serviceAccountsOf } from './workers.ts';
-import { writeFileAtomic } from '@mural/core';
 
 /** What `mural up` was asked for. */
 export interface HubHomeOptions {
@@ -49,16 +47,7 @@ export interface HubFacts {
   readonly ca: string;
 }
 
-/** A hub that serves. */
-export interface RunningHome<Facts> {
-  readonly facts: Facts;
-  /** Stops everything within the deadline, the latest started first. */
-  stop(): Promise<void>;
-}
-
 /** SIGTERM has to be done within 10 s; this leaves room for the process itself. */
-const STOP_DEADLINE_MS = 8000;
-
 /**
  * Starts a whole hub in this process: API, registry, controllers, console, and the hub as its own spoke.
  *
@@ -68,32 +57,15 @@ const STOP_DEADLINE_MS = 8000;
  * @throws CliError `AddressInUse`, `AddressUnavailable`, `DataDirInUse`, `ProviderUnsupported`
  */
 export async function startHubHome(options: HubHomeOptions): Promise<RunningHome<HubFacts>> {
-  const clock = options.clock ?? systemClock;
   const choice = chooseRegistry(options.values);
-  const layout = layoutOf(options.dataDir);
   await probe(portsOf(options, choice));
-  await createFolders(layout, ['tls', 'secrets', 'api', 'registry', 'spoke', 'logs']);
-  const lock = lockFolder(layout.lock, layout.root);
-  const logs = await openLogs(layout.logs, options.log, clock);
-  const stack = new Stack(logs.main);
-  stack.push('lock', () => lock.release());
-  stack.push('logs', async () => logs.close());
-  try {
-    const facts = await assemble({ options, clock, choice, layout, logs, stack });
-    return { facts, stop: async () => stack.stop(STOP_DEADLINE_MS) };
-  } catch (error) {
-    await stack.stop(STOP_DEADLINE_MS);
-    throw error;
-  }
+  const folders = ['tls', 'secrets', 'api', 'registry', 'spoke', 'logs'] as const;
+  return openHome(options, folders, async (home) => assemble({ ...home, options, choice }));
 }
 
-interface Assembly {
+interface Assembly extends Home {
   readonly options: HubHomeOptions;
-  readonly clock: Clock;
   readonly choice: RegistryChoice;
-  readonly layout: Layout;
-  readonly logs: Logs;
-  readonly stack: Stack;
 }
 
 async function assemble(parts: Assembly): Promise<HubFacts> {

@@ -1,4 +1,4 @@
-import { type Clock, isRecord, systemClock, writeFileAtomic } from '@mural/core';
+import { type Clock, isRecord, writeFileAtomic } from '@mural/core';
 import {
   createKubeClient,
   type KubeClient,
@@ -12,13 +12,10 @@ import { CliError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { installDefinitions, startHomeApi } from './api.ts';
 import { ensureCertificates } from './certificates.ts';
-import type { RunningHome } from './hub-home.ts';
-import { createFolders, type Layout, layoutOf } from './layout.ts';
-import { lockFolder } from './lock.ts';
-import { type Logs, type LogSettings, openLogs } from './logs.ts';
+import { type Home, openHome, type RunningHome } from './home.ts';
+import type { LogSettings } from './logs.ts';
 import { advertisedAddress, certificateNames, probe } from './network.ts';
 import { startRenewal } from './renewal.ts';
-import { Stack } from './stack.ts';
 import { publishControllers, serviceAccountsOf } from './workers.ts';
 
 /** What `mural spoke run` was asked for. */
@@ -42,7 +39,6 @@ export interface SpokeFacts {
 }
 
 const FLUX_GROUPS = ['source.toolkit.fluxcd.io', 'kustomize.toolkit.fluxcd.io'];
-const STOP_DEADLINE_MS = 8000;
 
 /**
  * Starts a spoke: its controllers and the agent that reports to the hub, against a cluster of its
@@ -51,33 +47,16 @@ const STOP_DEADLINE_MS = 8000;
  * @throws CliError `FileInvalid`, `AddressInUse`, `AddressUnavailable`, `DataDirInUse`
  */
 export async function startSpokeHome(options: SpokeHomeOptions): Promise<RunningHome<SpokeFacts>> {
-  const clock = options.clock ?? systemClock;
   const secret = hubSecret(options.bootstrap);
-  const layout = layoutOf(options.dataDir);
   if (options.kubeconfig === undefined) {
     await probe([{ flag: '--api-port', listen: options.listen, port: options.apiPort }]);
   }
-  await createFolders(layout, ['tls', 'secrets', 'api', 'spoke', 'logs']);
-  const lock = lockFolder(layout.lock, layout.root);
-  const logs = await openLogs(layout.logs, options.log, clock);
-  const stack = new Stack(logs.main);
-  stack.push('lock', () => lock.release());
-  stack.push('logs', async () => logs.close());
-  try {
-    const facts = await assemble({ options, clock, layout, logs, stack, secret });
-    return { facts, stop: async () => stack.stop(STOP_DEADLINE_MS) };
-  } catch (error) {
-    await stack.stop(STOP_DEADLINE_MS);
-    throw error;
-  }
+  const folders = ['tls', 'secrets', 'api', 'spoke', 'logs'] as const;
+  return openHome(options, folders, async (home) => assemble({ ...home, options, secret }));
 }
 
-interface Assembly {
+interface Assembly extends Home {
   readonly options: SpokeHomeOptions;
-  readonly clock: Clock;
-  readonly layout: Layout;
-  readonly logs: Logs;
-  readonly stack: Stack;
   readonly secret: HubSecret;
 }
 
