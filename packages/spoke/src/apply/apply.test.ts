@@ -442,16 +442,9 @@ describe('secrets', () => {
 
 describe('failures of the API', () => {
   it('while health is first judged do not leave the new revision half told', async () => {
-    await bed
-      .deliver(
-        { 'a.yaml': configMap('one') },
-        { healthChecks: [{ apiVersion: 'v1', kind: 'ConfigMap', name: 'other' }], timeout: '1s' },
-      )
-      .catch(() => undefined);
-    await bed.clock.advance(5000);
     bed.api.seed({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'other', namespace: NAMESPACE } });
-    await bed.reconcile();
-    await bed.reason('app', 'ReconciliationSucceeded');
+    const healthChecks = [{ apiVersion: 'v1', kind: 'ConfigMap', name: 'other' }];
+    await bed.deliver({ 'a.yaml': configMap('one') }, { healthChecks });
     let failed = 0;
     bed.api.intercept = ({ verb, key }) => {
       if (verb === 'get' && key === 'apps/other' && failed === 0) {

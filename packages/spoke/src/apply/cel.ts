@@ -34,13 +34,13 @@ export function evaluateBoolean(expression: string, variables: Readonly<Record<s
   throw new CelError('EvaluationFailed', `"${expression}" does not give a boolean`);
 }
 
-/** Whether the text is CEL at all. */
-export function isExpression(expression: string): boolean {
+/** Why a text is no CEL expression; `undefined` for one that is. */
+export function expressionError(expression: string): string | undefined {
   try {
     parse(expression);
-    return true;
-  } catch {
-    return false;
+    return undefined;
+  } catch (error) {
+    return errorMessage(error);
   }
 }
 

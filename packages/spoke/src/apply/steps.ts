@@ -22,6 +22,7 @@ import { conditionMessage, splitKey } from '../status.ts';
 import { type ArtifactStorage, StorageError } from '../source/storage.ts';
 import { applyObjects } from './applier.ts';
 import { BuildError, buildObjects } from './build.ts';
+import { expressionError } from './cel.ts';
 import { unmetDependency } from './dependencies.ts';
 import type { HealthTarget } from './health.ts';
 import { inventoryEntry, mergeInventories, staleEntries } from './inventory.ts';
@@ -72,6 +73,17 @@ export function validateSpec(run: ApplyRun): void {
   );
   if (unsupported !== undefined) {
     throw stalled('UnsupportedFeature', `spec.${unsupported[0]} is not supported by this controller`);
+  }
+  checkExpressions(run.spec);
+}
+
+function checkExpressions({ healthCheckExprs = [] }: KustomizationSpec): void {
+  for (const [index, { current, failed, inProgress }] of healthCheckExprs.entries()) {
+    for (const expression of [current, failed, inProgress]) {
+      const error = expression === undefined ? undefined : expressionError(expression);
+      if (error !== undefined)
+        throw stalled('InvalidCELExpression', `spec.healthCheckExprs[${index}]: ${error}`);
+    }
   }
 }
 
