@@ -184,8 +184,7 @@ describe('a workload on three spokes', () => {
       const ref = { name: 'default.two', namespace: 'mural-system' };
       await eventually(async () => (await client.find(OCI_REPOSITORIES, ref)) === undefined);
     }
-    expect(
-      await hub.client.find(WORKLOAD_DEPLOYMENTS, { name: 'two', namespace: 'default' }),
-    ).toBeUndefined();
+    const ref = { name: 'two', namespace: 'default' };
+    await eventually(async () => (await hub.client.find(WORKLOAD_DEPLOYMENTS, ref)) === undefined);
   });
 });
