@@ -64,7 +64,7 @@ async function fetchSource(run: SourceRun, tools: SourceTools, signal: AbortSign
   run.resolved = resolveDigest(spec);
   // A digest says itself what it is: what is stored needs neither registry nor credentials.
   if (isUpToDate(run)) return;
-  const access = await tools.access.resolve(spec, run.source.namespace, registry, signal);
+  const access = await accessFor(run, tools, registry, signal);
   const client = clientFor(tools.pool, access);
   run.resolved ??= await resolveTag(spec, client, repository, signal);
   if (isUpToDate(run)) return;
@@ -75,6 +75,25 @@ async function fetchSource(run: SourceRun, tools: SourceTools, signal: AbortSign
       : { layerSelector: { mediaType: spec.layerSelector.mediaType } }),
   });
   run.pulled = { content: await contentOf(pulled.layer, spec), metadata: pulled.annotations };
+}
+
+async function accessFor(
+  { spec, source }: SourceRun,
+  { access }: SourceTools,
+  registry: string,
+  signal: AbortSignal,
+): Promise<RegistryAccess> {
+  try {
+    return await access.resolve(spec, source.namespace, registry, signal);
+  } catch (cause) {
+    signal.throwIfAborted();
+    if (cause instanceof ReconcileError) throw cause;
+    const message = `failed to get credential: ${conditionMessage(cause)}`;
+    throw new ReconcileError('generic', 'AuthenticationFailed', message, {
+      cause,
+      conditionType: 'FetchFailed',
+    });
+  }
 }
 
 function clientFor(pool: ClientPool, access: RegistryAccess): RegistryClient {
