@@ -213,7 +213,7 @@ export function condition(
 
 /** Waits until the deployment is Ready at its latest generation. */
 export async function deploymentReady(
-  hub: Hub,
+  hub: Pick<Hub, 'client'> & { readonly log?: string },
   name: string,
   options: { readonly namespace?: string; readonly timeoutMs?: number } = {},
 ): Promise<WorkloadDeployment> {
@@ -226,7 +226,8 @@ export async function deploymentReady(
     }, options.timeoutMs ?? 60_000);
   } catch (error) {
     const last = await hub.client.find<WorkloadDeployment>(WORKLOAD_DEPLOYMENTS, ref);
-    const log = (await readFile(hub.log, 'utf8')).split('\n').slice(-20).join('\n');
+    const log =
+      hub.log === undefined ? '' : (await readFile(hub.log, 'utf8')).split('\n').slice(-20).join('\n');
     throw new Error(`${name} did not become ready: ${JSON.stringify(last?.status, null, 1)}\n${log}`, {
       cause: error,
     });

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { SpokeRegistry } from '@mural/kube';
 
 /** How a spoke reaches the registry: what goes into its OCIRepository objects. */
@@ -43,8 +44,14 @@ export function sourceSettings(settings: SpokeRegistrySettings): Record<string, 
   };
 }
 
+/** Characters of a tag (distribution-spec, pull). */
+const TAG_LIMIT = 128;
+
 /** The tag of a spoke's root, which moves. */
 export function rootTag(spoke: string): string {
-  // Tags may have 128 characters, names of objects more.
-  return `spoke-${spoke}`.slice(0, 128);
+  const tag = `spoke-${spoke}`;
+  if (tag.length <= TAG_LIMIT) return tag;
+  // Two long names that begin alike must not share a root.
+  const digest = createHash('sha256').update(spoke).digest('hex').slice(0, 12);
+  return `${tag.slice(0, TAG_LIMIT - 1 - digest.length)}-${digest}`;
 }
