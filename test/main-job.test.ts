@@ -2,12 +2,16 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { eventually } from '@mural/core/testing';
 import {
+  CLUSTER_ROLES,
   CONFIG_MAPS,
+  createKubeClient,
   DEPLOYMENTS,
   KUSTOMIZATIONS,
+  type KubeObject,
   type Kustomization,
   OCI_REPOSITORIES,
   type OCIRepository,
+  SECRETS,
   type Spoke,
   SPOKES,
   type UnstructuredObject,
@@ -97,6 +101,33 @@ describe('a workload on three spokes', () => {
     await expect(
       asSpoke.patch(SPOKES, { name: 'edge-2' }, 'merge', status, { subresource: 'status' }),
     ).rejects.toMatchObject({ code: 'Forbidden' });
+  });
+
+  it('lets hue do what its job needs and nothing else', async () => {
+    const token = await readFile(join(hub.data, 'secrets', 'controller-token'), 'utf8');
+    const ca = await readFile(hub.ready.ca, 'utf8');
+    const asHue = createKubeClient({ server: hub.ready.api, ca, token: `${token.trim()}.hue` });
+    try {
+      await expect(asHue.list(WORKLOAD_DEPLOYMENTS)).resolves.toMatchObject({ items: expect.any(Array) });
+      for (const resource of [SECRETS, CONFIG_MAPS, DEPLOYMENTS]) {
+        await expect(asHue.list(resource, { namespace: 'default' })).rejects.toMatchObject({
+          code: 'Forbidden',
+        });
+      }
+      const admin = {
+        apiVersion: 'rbac.authorization.k8s.io/v1',
+        kind: 'ClusterRole',
+        metadata: { name: 'mine' },
+      };
+      const rules = [{ apiGroups: ['*'], resources: ['*'], verbs: ['*'] }];
+      await expect(asHue.create(CLUSTER_ROLES, { ...admin, rules } as KubeObject)).rejects.toMatchObject({
+        code: 'Forbidden',
+      });
+      const log = await readFile(join(hub.data, 'logs', 'hue.log'), 'utf8');
+      expect(log).not.toContain('Forbidden');
+    } finally {
+      await asHue.close();
+    }
   });
 
   it('changes on the spokes what changed in the profile and leaves the rest alone', async () => {

@@ -1,3 +1,4 @@
+export { hubAccess } from './access.ts';
 export { spokeBootstrap, type SpokeBootstrapOptions } from './bootstrap.ts';
 export { HubError, type HubErrorCode, RenderError, type RenderErrorCode } from './errors.ts';
 export type { SpokeAccounts } from './fleet/accounts.ts';

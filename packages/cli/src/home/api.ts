@@ -62,7 +62,7 @@ export async function startHomeApi(options: HomeApiOptions): Promise<HomeApi> {
         ...accounts.map((account) => ({
           token: tokenOf(account),
           user: `system:serviceaccount:${MURAL_NAMESPACE}:${account}`,
-          groups: [ADMINS, 'system:serviceaccounts'],
+          groups: ['system:serviceaccounts', ...(account === 'hue' ? [] : [ADMINS])],
         })),
       ],
       encryptionKey,

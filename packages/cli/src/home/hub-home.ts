@@ -1,7 +1,7 @@
 import { startConsole } from '@mural/console';
 import { type Clock, writeFileAtomic } from '@mural/core';
-import { startHub } from '@mural/hub';
-import { type KubeClient, MURAL_NAMESPACE } from '@mural/kube';
+import { hubAccess, startHub } from '@mural/hub';
+import { type KubeClient, MURAL_NAMESPACE, type UnstructuredObject } from '@mural/kube';
 import { applyBootstrap, startSpoke } from '@mural/spoke';
 import type { Values } from '@mural/values';
 import { VERSION } from '../version.ts';
@@ -137,6 +137,7 @@ async function startControllers(
     now: clock.now(),
     accounts: serviceAccountsOf(options.values),
   });
+  await grant(admin, hubAccess(MURAL_NAMESPACE));
   await publishDirectory(admin, {
     registries: registry.directory,
     registryCa: registry.ca,
@@ -156,6 +157,15 @@ async function startControllers(
   stack.push('hub', async () => hub.stop());
   const own = hubSpokeName(options.values);
   if (own !== undefined) await startOwnSpoke(parts, services, own);
+}
+
+/** Gives a controller of this process the rights it would have on any cluster, and no others. */
+async function grant(admin: KubeClient, objects: readonly UnstructuredObject[]): Promise<void> {
+  for (const object of objects) {
+    const resource = await admin.resourceFor(object.apiVersion, object.kind);
+    if (resource !== undefined)
+      await admin.apply(resource, object, { fieldManager: 'mural-up', force: true });
+  }
 }
 
 /** The hub as its own spoke: the same agent, over the same API, with the bootstrap that any spoke gets. */
