@@ -1,6 +1,7 @@
 import { backoff, type Clock, jitter, jsonEqual, type Logger, type Random, rfc3339 } from '@mural/core';
 import {
   type Cache,
+  changedBesidesStatus,
   createCache,
   type KubeClient,
   type Kustomization,
@@ -15,6 +16,7 @@ import {
   type SpokeStatus,
 } from '@mural/kube';
 import { digestOfRevision } from '../apply/run.ts';
+import { LatestObjects } from '../latest.ts';
 import { reportOf, ROOT_NAME } from './report.ts';
 
 /** What {@link startAgent} needs. */
@@ -59,8 +61,10 @@ class Agent implements SpokeAgent {
   #changed = Promise.withResolvers<undefined>();
   #nudged: string | undefined;
   #nudging: Promise<void> = Promise.resolve();
-  /** What the hub was told last, and so need not be told again. */
+  /** What the hub has: its cache, or our own last write while the cache lags behind. */
+  readonly #told: LatestObjects<Spoke>;
   #reported: SpokeStatus | undefined;
+  #reportedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: AgentOptions) {
     this.#options = options;
@@ -73,6 +77,7 @@ class Agent implements SpokeAgent {
       random,
       log,
     });
+    this.#told = new LatestObjects(this.#spokes);
   }
 
   start(): void {
@@ -81,9 +86,11 @@ class Agent implements SpokeAgent {
     this.#subscriptions.push(
       kustomizations.onChange(changed),
       sources.onChange(() => this.#nudge()),
-      this.#spokes.onChange(() => {
+      this.#spokes.onChange((_name, now, before) => {
         this.#nudge();
-        changed();
+        // Another one's write, such as the hub's about missed heartbeats, is answered; our own is not.
+        const foreign = !jsonEqual(now?.status?.conditions, this.#reported?.conditions);
+        if (foreign || changedBesidesStatus(now, before)) changed();
       }),
     );
     this.#spokes.start();
@@ -139,33 +146,29 @@ class Agent implements SpokeAgent {
 
   async #report(signal: AbortSignal): Promise<void> {
     const { hub, name, kustomizations, clock, version } = this.#options;
-    const before = this.#reported ?? this.#spokes.get(name)?.status;
+    const told = this.#told.get(name)?.status;
     const { rootDigest, workloads } = reportOf(kustomizations.list());
     const now = clock.now();
+    const unready = workloads.filter(({ ready }) => ready !== 'True').length;
     const status: SpokeStatus = {
-      conditions: setCondition(
-        before?.conditions,
-        this.#readiness(workloads.filter(({ ready }) => ready !== 'True').length, workloads.length),
-        now,
-      ),
-      lastHeartbeatTime: rfc3339(now),
+      conditions: setCondition(told?.conditions, this.#readiness(unready, workloads.length), now),
       workloads: [...workloads],
       ...(version === undefined ? {} : { agentVersion: version }),
       ...(rootDigest === undefined ? {} : { rootDigest }),
     };
-    const change = this.#reported === undefined ? status : differing(status, this.#reported);
-    await hub.patch<Spoke>(
+    const change = differing(status, told ?? {});
+    const early = now - this.#reportedAt < HEARTBEAT_MS / 2;
+    if (early && Object.keys(change).length === 0) return;
+    this.#reported = status;
+    const stored = await hub.patch<Spoke>(
       SPOKES,
       { name },
       'merge',
-      { status: change },
-      {
-        fieldManager: FIELD_MANAGER,
-        subresource: 'status',
-        signal,
-      },
+      { status: { ...change, lastHeartbeatTime: rfc3339(now) } },
+      { fieldManager: FIELD_MANAGER, subresource: 'status', signal },
     );
-    this.#reported = status;
+    this.#told.wrote(stored);
+    this.#reportedAt = now;
   }
 
   #readiness(unready: number, all: number): Parameters<typeof setCondition>[1] {
@@ -217,7 +220,7 @@ class Agent implements SpokeAgent {
   }
 }
 
-/** The fields that changed; a merge patch leaves the others. */
+/** The fields that the hub does not have so; a merge patch leaves the others. */
 function differing(status: SpokeStatus, before: SpokeStatus): Record<string, unknown> {
   const old = before as Readonly<Record<string, unknown>>;
   return Object.fromEntries(Object.entries(status).filter(([key, value]) => !jsonEqual(value, old[key])));

@@ -1,4 +1,5 @@
 import { MuralError } from '@mural/core';
+import { MANY, matchesWild } from '../wildcards.ts';
 
 /** Why a text cannot be substituted in. */
 export type SubstitutionErrorCode = 'VariableUndefined' | 'ExpressionInvalid' | 'NameInvalid';
@@ -131,19 +132,30 @@ function transform(value: string, operation: string, expression: string): string
   throw new SubstitutionError('ExpressionInvalid', `"\${${expression}}" is not a substitution`);
 }
 
+/** Trimming by a pattern compares it with every beginning or end of the value. */
+const MAX_TRIMMED = 4096;
+
 /** `#` and `%` cut the shortest match off the start and the end, doubled the longest; `*` and `?` are wild. */
-function trimmed(value: string, operator: string, pattern: string): string {
-  const source = pattern
-    .replaceAll(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replaceAll('*', '[\\s\\S]*')
-    .replaceAll('?', '[\\s\\S]');
-  const whole = new RegExp(`^(?:${source})$`);
-  const lengths = Array.from({ length: value.length + 1 }, (_, index) => index);
-  if (operator.length === 2) lengths.reverse();
+function trimmed(value: string, operator: string, text: string): string {
   const fromStart = operator.startsWith('#');
+  if (!/[*?]/.test(text)) {
+    if (fromStart) return value.startsWith(text) ? value.slice(text.length) : value;
+    return value.endsWith(text) ? value.slice(0, value.length - text.length) : value;
+  }
+  const characters = Array.from(value);
+  if (characters.length > MAX_TRIMMED) {
+    throw new SubstitutionError(
+      'ExpressionInvalid',
+      `a value over ${MAX_TRIMMED} characters cannot be trimmed`,
+    );
+  }
+  const pattern = Array.from(text, (character) => (character === '*' ? MANY : character));
+  const lengths = characters.map((_, index) => index).concat(characters.length);
+  if (operator.length === 2) lengths.reverse();
   for (const length of lengths) {
-    const part = fromStart ? value.slice(0, length) : value.slice(value.length - length);
-    if (whole.test(part)) return fromStart ? value.slice(length) : value.slice(0, value.length - length);
+    const cut = fromStart ? characters.slice(0, length) : characters.slice(characters.length - length);
+    if (!matchesWild(pattern, cut, (wanted, character) => wanted === '?' || wanted === character)) continue;
+    return (fromStart ? characters.slice(length) : characters.slice(0, characters.length - length)).join('');
   }
   return value;
 }

@@ -1,3 +1,5 @@
+import { MANY, matchesWild } from '../wildcards.ts';
+
 const VCS = ['.git/', '.gitignore', '.gitmodules', '.gitattributes'];
 /** What Flux leaves out of an artifact when nobody says otherwise (`pkg/sourceignore`). */
 const DEFAULTS = [
@@ -7,10 +9,15 @@ const DEFAULTS = [
   ...['**/.goreleaser.yml', '**/.sops.yaml', '**/.flux.yaml'],
 ];
 
+/** Tests one character, or stands for any number of them. */
+type CharacterPattern = ((character: string) => boolean) | typeof MANY;
+/** Tests one segment of a path, or stands for any number of them. */
+type SegmentPattern = readonly CharacterPattern[] | typeof MANY;
+
 interface Rule {
   readonly negated: boolean;
   readonly directoryOnly: boolean;
-  readonly expression: RegExp;
+  readonly pattern: readonly SegmentPattern[];
 }
 
 /**
@@ -27,16 +34,16 @@ export function ignoreFilter(patterns: string | undefined): (path: string) => bo
     const segments = path.split('/');
     // A file under an excluded folder cannot be included again (gitignore(5)).
     return segments.some((_, index) =>
-      excluded(rules, segments.slice(0, index + 1).join('/'), index < segments.length - 1),
+      excluded(rules, segments.slice(0, index + 1), index < segments.length - 1),
     );
   };
 }
 
-function excluded(rules: readonly Rule[], path: string, isDirectory: boolean): boolean {
+function excluded(rules: readonly Rule[], path: readonly string[], isDirectory: boolean): boolean {
   let result = false;
   for (const rule of rules) {
     if (rule.directoryOnly && !isDirectory) continue;
-    if (rule.expression.test(path)) result = !rule.negated;
+    if (matchesWild(rule.pattern, path, matchesSegment)) result = !rule.negated;
   }
   return result;
 }
@@ -51,56 +58,52 @@ function parseRule(line: string): Rule | undefined {
   const anchored = pattern.includes('/');
   pattern = pattern.replace(/^\//, '');
   if (pattern === '') return undefined;
-  const source = anchored ? globSource(pattern) : `(?:.*/)?${globSource(pattern)}`;
-  return { negated, directoryOnly, expression: new RegExp(`^${source}$`) };
+  const segments = pattern.split('/').flatMap(segmentPatterns);
+  return { negated, directoryOnly, pattern: anchored ? segments : [MANY, ...segments] };
 }
 
-function globSource(pattern: string): string {
-  return pattern
-    .split('/')
-    .map((segment, index, all) => {
-      const last = index === all.length - 1;
-      if (segment === '**') return last ? '.+' : '(?:.+/)?';
-      return segmentSource(segment) + (last ? '' : '/');
-    })
-    .join('');
+function segmentPatterns(segment: string, index: number, all: readonly string[]): SegmentPattern[] {
+  if (segment !== '**') return [characterPatterns(segment)];
+  // At the end it stands for what is in a folder, which is not the folder itself.
+  return index === all.length - 1 ? [MANY, [MANY]] : [MANY];
 }
 
-function segmentSource(segment: string): string {
-  let source = '';
-  for (let index = 0; index < segment.length; index += 1) {
-    const character = segment.charAt(index);
-    if (character === '\\' && index + 1 < segment.length) {
+function matchesSegment(pattern: readonly CharacterPattern[], segment: string): boolean {
+  return matchesWild(pattern, Array.from(segment), (test, character) => test(character));
+}
+
+function characterPatterns(segment: string): CharacterPattern[] {
+  const characters = Array.from(segment);
+  const patterns: CharacterPattern[] = [];
+  for (let index = 0; index < characters.length; index += 1) {
+    const character = characters[index] ?? '';
+    const end = character === '[' ? characters.indexOf(']', index + 2) : -1;
+    const set = end < 0 ? undefined : characterClass(characters.slice(index + 1, end).join(''));
+    if (set !== undefined) {
+      patterns.push(set);
+      index = end;
+    } else if (character === '*') patterns.push(MANY);
+    else if (character === '?') patterns.push(() => true);
+    else if (character === '\\' && index + 1 < characters.length) {
       index += 1;
-      source += literal(segment.charAt(index));
-    } else if (character === '*') {
-      while (segment.charAt(index + 1) === '*') index += 1;
-      source += '[^/]*';
-    } else if (character === '?') source += '[^/]';
-    else if (character === '[') {
-      const end = segment.indexOf(']', index + 2);
-      if (end < 0) source += '\\[';
-      else {
-        source += characterClass(segment.slice(index + 1, end));
-        index = end;
-      }
-    } else source += literal(character);
+      patterns.push(literal(characters[index] ?? ''));
+    } else patterns.push(literal(character));
   }
-  return source;
+  return patterns;
 }
 
-function characterClass(text: string): string {
+/** `undefined` for what is no class, such as `z-a`: it then stands for itself. */
+function characterClass(text: string): ((character: string) => boolean) | undefined {
   const negated = /^[!^]/.test(text);
   const body = (negated ? text.slice(1) : text).replaceAll(/[\\\]^[]/g, '\\$&');
-  const source = `[${negated ? '^/' : ''}${body}]`;
   try {
-    new RegExp(source);
-    return source;
+    const expression = new RegExp(`^[${negated ? '^' : ''}${body}]$`, 'u');
+    return (character) => expression.test(character);
   } catch {
-    return literal(`[${text}]`);
+    return undefined;
   }
 }
 
-function literal(text: string): string {
-  return text.replaceAll(/[.*+?^${}()|[\]\\/]/g, '\\$&');
+function literal(wanted: string): (character: string) => boolean {
+  return (character) => character === wanted;
 }

@@ -154,7 +154,10 @@ function below(version: Version, high: Version): boolean {
   return compareVersions(version, high) < 0;
 }
 
-/** The first version after all that share the numbers of `low` up to `level`; level -1 is after everything. */
+/**
+ * Where those end that share the numbers of `low` up to `level`: before the first pre-release of the next
+ * one. Level -1 is after everything.
+ */
 function bump(low: Version, level: number): Version {
   const numbers = [0, 1, 2].map((index) =>
     level < 0
@@ -165,5 +168,5 @@ function bump(low: Version, level: number): Version {
           ? (low.numbers[index] ?? 0) + 1
           : 0,
   ) as [number, number, number];
-  return { text: '', numbers, prerelease: [] };
+  return { text: '', numbers, prerelease: ['0'] };
 }

@@ -50,7 +50,7 @@ export class SourceBed {
     const sources = createCache<OCIRepository>({ ...shared, resource: OCI_REPOSITORIES });
     const events = createEventRecorder({ client, component: 'source-controller', clock });
     const storage = new ArtifactStorage(this.dataDir);
-    const { controller, close } = createSourceController({
+    const source = createSourceController({
       ...shared,
       sources,
       storage,
@@ -58,12 +58,12 @@ export class SourceBed {
       concurrency: 2,
     });
     sources.start();
-    controller.start();
+    source.controller.start();
     this.#events = events;
     this.#stops = [
-      async () => controller.stop(),
+      async () => source.controller.stop(),
       async () => sources.stop(),
-      close,
+      async () => source.close(),
       async () => events.flush(),
     ];
   }
