@@ -87,6 +87,8 @@ async function pass(ms = 200): Promise<void> {
 }
 
 function start(): void {
+  sources.start();
+  kustomizations.start();
   agent = startAgent({
     client: cluster,
     hub,
@@ -109,8 +111,6 @@ beforeEach(() => {
   const shared = { client: cluster, clock, random: () => 0.5, log: silentLogger };
   sources = createCache<OCIRepository>({ ...shared, resource: OCI_REPOSITORIES });
   kustomizations = createCache<Kustomization>({ ...shared, resource: KUSTOMIZATIONS });
-  sources.start();
-  kustomizations.start();
 });
 
 afterEach(async () => {

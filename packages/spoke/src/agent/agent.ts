@@ -43,6 +43,7 @@ const FIELD_MANAGER = 'spoke-agent';
 const HEARTBEAT_MS = 30_000;
 const HEARTBEAT_JITTER = 0.1;
 const DEBOUNCE_MS = 100;
+const FIRST_LOOK_MS = 2000;
 const RETRY = { baseMs: 1000, capMs: 30_000 };
 
 /** Starts reporting to the hub, and listening for its nudges. Neither is needed for delivery. */
@@ -108,6 +109,8 @@ class Agent implements SpokeAgent {
     const { clock, random, log, kustomizations } = this.#options;
     const { signal } = this.#stop;
     await Promise.race([kustomizations.synced(), aborted(signal)]);
+    // What the hub has already need not be told again; a hub that is away is not waited for.
+    await Promise.race([this.#spokes.synced(), pause(clock, FIRST_LOOK_MS, signal)]);
     let failures = 0;
     while (!signal.aborted) {
       this.#changed = Promise.withResolvers<undefined>();
