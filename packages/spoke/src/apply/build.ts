@@ -55,15 +55,12 @@ export async function buildObjects(
       `kustomization path not found: ${spec.path ?? '.'}: no such file or directory`,
     );
   }
-  const plain = specNeedsKustomize(spec) ? undefined : readPlain(files, folder);
-  let objects =
-    plain === undefined
-      ? await kustomizeBuild(files, folder, spec, {
-          binary: context.kustomize,
-          timeoutMs: context.timeoutMs,
-          signal: context.signal,
-        })
-      : await transformed(plain, spec, context.client);
+  let objects = await builtPlain(spec, files, folder, context);
+  objects ??= await kustomizeBuild(files, folder, spec, {
+    binary: context.kustomize,
+    timeoutMs: context.timeoutMs,
+    signal: context.signal,
+  });
   objects = await placed(await substituted(kustomization, spec, objects, context), context.client);
   for (const object of objects) context.confidential.addSecret(object);
   return objects.map((object) => owned(object, kustomization, spec));
@@ -94,20 +91,32 @@ async function placed(
   });
 }
 
-async function transformed(
-  objects: readonly UnstructuredObject[],
+/** The objects, transformed; `undefined` when that needs kustomize itself. */
+async function builtPlain(
   spec: KustomizationSpec,
-  client: KubeClient,
-): Promise<UnstructuredObject[]> {
-  let result = spec.patches === undefined ? [...objects] : applyPatches(objects, spec.patches);
+  files: FileTree,
+  folder: string,
+  { client }: BuildContext,
+): Promise<UnstructuredObject[] | undefined> {
+  const plain = specNeedsKustomize(spec) ? undefined : readPlain(files, folder);
+  if (plain === undefined) return undefined;
+  let result = spec.patches === undefined ? plain : applyPatches(plain, spec.patches);
+  // What refers to a renamed object must be renamed too, and only kustomize knows all that may.
+  if (result !== plain && hasNewIdentities(result, plain)) return undefined;
   if (spec.images !== undefined) result = withImages(result, spec.images);
-  if (spec.targetNamespace !== undefined) {
-    const namespaced = await namespacedKinds(result, client);
-    result = withNamespace(result, spec.targetNamespace, (object) =>
-      namespaced.has(`${object.apiVersion}/${object.kind}`),
-    );
-  }
-  return result;
+  if (spec.targetNamespace === undefined) return result;
+  const namespaced = await namespacedKinds(result, client);
+  return withNamespace(result, spec.targetNamespace, (object) =>
+    namespaced.has(`${object.apiVersion}/${object.kind}`),
+  );
+}
+
+function hasNewIdentities(
+  now: readonly UnstructuredObject[],
+  before: readonly UnstructuredObject[],
+): boolean {
+  const known = new Set(before.map(inventoryId));
+  return now.some((object) => !known.has(inventoryId(object)));
 }
 
 /** Kinds are looked up in the API and, for those that the set itself defines, in its definitions. */

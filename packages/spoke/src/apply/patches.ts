@@ -47,31 +47,35 @@ function applyOne(
     );
   }
   if (!isRecord(document)) throw new PatchError(`${what}: is neither a JSON patch nor an object`);
-  const chosen = target ?? targetOf(document, what);
-  if (target === undefined && !objects.some((object) => matchesTarget(object, chosen))) {
-    throw new PatchError(`${what}: no object matches ${chosen.kind ?? ''} ${chosen.name ?? ''}`);
+  const matches = target === undefined ? own(document, what) : matcherOf(target);
+  if (target === undefined && !objects.some(matches)) {
+    const { kind, metadata } = document as unknown as UnstructuredObject;
+    const place = metadata.namespace === undefined ? '' : ` in namespace ${metadata.namespace}`;
+    throw new PatchError(`${what}: no object matches ${kind} ${metadata.name ?? ''}${place}`);
   }
   return objects.flatMap((object) => {
-    if (!matchesTarget(object, chosen)) return [object];
+    if (!matches(object)) return [object];
     if (document['$patch'] === 'delete') return [];
-    return [keepIdentity(object, strategicMerge(object, document) as UnstructuredObject)];
+    return [keepIdentity(object, strategicMerge(object, document, object) as UnstructuredObject)];
   });
 }
 
-function targetOf(document: Record<string, unknown>, what: string): Target {
+function matcherOf(target: Target): (object: UnstructuredObject) => boolean {
+  return (object) => matchesTarget(object, target);
+}
+
+/** A patch without target is for the one object of its own kind, namespace and name. */
+function own(document: Record<string, unknown>, what: string): (object: UnstructuredObject) => boolean {
   const { apiVersion, kind, metadata } = document;
-  const name = isRecord(metadata) ? metadata['name'] : undefined;
+  const { name, namespace = 'default' } = isRecord(metadata) ? metadata : {};
   if (typeof kind !== 'string' || typeof name !== 'string') {
     throw new PatchError(`${what}: names neither a target nor kind and metadata.name`);
   }
-  const { group, version } = parseApiVersion(typeof apiVersion === 'string' ? apiVersion : '');
-  const namespace = isRecord(metadata) ? metadata['namespace'] : undefined;
-  return {
-    kind,
-    name: escapeExpression(name),
-    ...(typeof apiVersion === 'string' ? { group, version } : {}),
-    ...(typeof namespace === 'string' ? { namespace: escapeExpression(namespace) } : {}),
-  };
+  return (object) =>
+    object.kind === kind &&
+    object.metadata.name === name &&
+    (object.metadata.namespace ?? 'default') === namespace &&
+    (apiVersion === undefined || object.apiVersion === apiVersion);
 }
 
 /** A strategic merge patch with a target may carry any name: it does not rename. */
@@ -89,13 +93,16 @@ function keepIdentity(before: UnstructuredObject, after: UnstructuredObject): Un
   };
 }
 
-/** Whether an object is meant: name, namespace, kind, group and version are whole-string expressions. */
+/**
+ * Whether an object is meant: name, namespace, kind, group and version are whole-string expressions. An object that
+ * names no namespace counts as one of `default`.
+ */
 export function matchesTarget(object: UnstructuredObject, target: Target): boolean {
   const { group, version } = parseApiVersion(object.apiVersion);
   const fields: readonly (readonly [string | undefined, string])[] = [
     [target.kind, object.kind],
     [target.name, object.metadata.name ?? ''],
-    [target.namespace, object.metadata.namespace ?? ''],
+    [target.namespace, object.metadata.namespace ?? 'default'],
     [target.version, version],
     [target.group, group],
   ];
@@ -131,7 +138,11 @@ function matchesLabels(selector: string | undefined, labels: Readonly<Record<str
   });
 }
 
-/** JSON patch, RFC 6902. The input is not changed. */
+/**
+ * JSON patch, RFC 6902, save that `replace` adds a field that is not there. The input is not changed.
+ *
+ * @throws PatchError
+ */
 export function jsonPatch(document: unknown, operations: readonly unknown[], what: string): unknown {
   const root = { value: structuredClone(document) };
   for (const operation of operations) {
@@ -160,7 +171,7 @@ function runOperation(
       put(root, path, structuredClone(operation['value']), 'insert', what);
       return;
     case 'replace':
-      read(root, path, what);
+      // What is not there is added, as kustomize does; a place in a list must be there.
       put(root, path, structuredClone(operation['value']), 'set', what);
       return;
     case 'remove':
@@ -229,7 +240,8 @@ function put(
   const { parent, key } = parentOf(root, path, what);
   if (Array.isArray(parent)) {
     const index = key === '-' ? parent.length : Number(key);
-    if (!Number.isInteger(index) || index < 0 || index > parent.length) {
+    const last = how === 'set' ? parent.length - 1 : parent.length;
+    if (!/^(?:-|0|[1-9]\d*)$/.test(key) || index > last) {
       throw new PatchError(`${what}: ${path} is outside the list`);
     }
     parent.splice(index, how === 'set' ? 1 : 0, value);
@@ -242,8 +254,4 @@ function remove(root: { value: unknown }, path: string, what: string): void {
   const { parent, key } = parentOf(root, path, what);
   if (Array.isArray(parent)) parent.splice(Number(key), 1);
   else if (isRecord(parent)) Reflect.deleteProperty(parent, key);
-}
-
-function escapeExpression(text: string): string {
-  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
 }

@@ -111,7 +111,12 @@ describe('for any text', () => {
       .map((parts) => parts.join(''));
     fc.assert(
       fc.property(braces, (text) => {
-        expect(substitute(text.replaceAll('${', () => '$${'), new Map())).toBe(text);
+        expect(
+          substitute(
+            text.replaceAll('${', () => '$${'),
+            new Map(),
+          ),
+        ).toBe(text);
       }),
     );
   });

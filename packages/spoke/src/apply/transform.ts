@@ -18,32 +18,64 @@ export function withMetadata(object: UnstructuredObject, common: CommonMetadata)
 }
 
 /**
- * Moves objects into `namespace`, as kustomize's namespace transformer does: every namespaced object,
- * and the subjects of role bindings that are service accounts of the set (or `default`).
+ * Moves objects into `namespace`, as kustomize's namespace transformer does: every namespaced object, and
+ * what refers to one by name and namespace: subjects of role bindings, and the services of webhooks and
+ * APIs. A subject named `default` moves in any case.
  */
 export function withNamespace(
   objects: readonly UnstructuredObject[],
   namespace: string,
   isNamespaced: (object: UnstructuredObject) => boolean,
 ): UnstructuredObject[] {
-  const accounts = new Set(
-    objects.filter(({ kind }) => kind === 'ServiceAccount').map(({ metadata }) => metadata.name ?? ''),
-  );
-  accounts.add('default');
+  const known = new Set(objects.map(({ kind, metadata }) => referenceKey(kind, metadata)));
+  const moveReference = (kind: string, value: unknown): unknown =>
+    isRecord(value) && known.has(referenceKey(kind, value)) ? { ...value, namespace } : value;
+  const moveSubject = (value: unknown): unknown => {
+    if (!isRecord(value) || value['kind'] !== 'ServiceAccount') return value;
+    return value['name'] === 'default' ? { ...value, namespace } : moveReference('ServiceAccount', value);
+  };
   return objects.map((object) => {
     const moved = isNamespaced(object) ? { ...object, metadata: { ...object.metadata, namespace } } : object;
-    if (!object.kind.endsWith('RoleBinding')) return moved;
-    const subjects = moved['subjects'];
-    if (!Array.isArray(subjects)) return moved;
-    return {
-      ...moved,
-      subjects: subjects.map((subject: unknown) =>
-        isRecord(subject) && subject['kind'] === 'ServiceAccount' && accounts.has(String(subject['name']))
-          ? { ...subject, namespace }
-          : subject,
-      ),
-    };
+    if (object.kind.endsWith('RoleBinding') && Array.isArray(moved['subjects'])) {
+      return { ...moved, subjects: moved['subjects'].map(moveSubject) };
+    }
+    if (!HOLDS_SERVICES.has(object.kind)) return moved;
+    return replaceServices(moved, (service) => moveReference('Service', service)) as UnstructuredObject;
   });
+}
+
+/** Kinds whose objects are not namespaced and say which service the API is to call. */
+const HOLDS_SERVICES: ReadonlySet<string> = new Set([
+  'APIService',
+  'CustomResourceDefinition',
+  'MutatingWebhookConfiguration',
+  'ValidatingWebhookConfiguration',
+]);
+/** On the way to a service: `webhooks[].clientConfig`, `spec.conversion.webhook.clientConfig`, `spec`. */
+const TO_SERVICE: ReadonlySet<string> = new Set([
+  'webhooks',
+  'spec',
+  'conversion',
+  'webhook',
+  'clientConfig',
+]);
+
+function replaceServices(value: unknown, replace: (service: unknown) => unknown): unknown {
+  if (Array.isArray(value)) return value.map((item) => replaceServices(item, replace));
+  if (!isRecord(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => {
+      if (key === 'service') return [key, replace(inner)];
+      return [key, TO_SERVICE.has(key) ? replaceServices(inner, replace) : inner];
+    }),
+  );
+}
+
+function referenceKey(
+  kind: string,
+  { namespace, name }: { readonly namespace?: unknown; readonly name?: unknown },
+): string {
+  return JSON.stringify([kind, namespace ?? 'default', name]);
 }
 
 /** Replaces images by name in every `containers` and `initContainers` list, wherever it is. */
