@@ -33,11 +33,11 @@ function containers(object: UnstructuredObject | undefined): unknown {
 }
 
 describe('a strategic merge patch', () => {
-  it('merges lists of built-in types by their keys and replaces the others', () => {
+  it('merges lists of built-in types by their keys, what it names first, and replaces the others', () => {
     const patch = `
 apiVersion: apps/v1
 kind: Deployment
-metadata: { name: web }
+metadata: { name: web, namespace: shop }
 spec:
   template:
     spec:
@@ -54,19 +54,19 @@ spec:
         name: 'app',
         image: 'app:1',
         env: [
-          { name: 'A', value: '1' },
           { name: 'B', value: '2' },
+          { name: 'A', value: '1' },
         ],
         args: ['c'],
       },
-      { name: 'proxy', image: 'proxy:1' },
       { name: 'extra', image: 'extra:1' },
+      { name: 'proxy', image: 'proxy:1' },
     ]);
     expect(other).toEqual(config);
   });
 
   it('deletes an item, a field, or the whole object', () => {
-    const item = `kind: Deployment\nmetadata: { name: web }\nspec: { replicas: null, template: { spec: { containers: [{ name: proxy, $patch: delete }] } } }`;
+    const item = `kind: Deployment\nmetadata: { name: web, namespace: shop }\nspec: { replicas: null, template: { spec: { containers: [{ name: proxy, $patch: delete }] } } }`;
     const [patched] = applyPatches([deployment], [{ patch: item }]);
     expect(containers(patched)).toHaveLength(1);
     expect(patched?.['spec']).not.toHaveProperty('replicas');
@@ -94,7 +94,7 @@ spec:
     const before = structuredClone(deployment);
     applyPatches(
       [deployment],
-      [{ patch: `kind: Deployment\nmetadata: { name: web }\nspec: { replicas: 5 }` }],
+      [{ patch: `kind: Deployment\nmetadata: { name: web, namespace: shop }\nspec: { replicas: 5 }` }],
     );
     expect(deployment).toEqual(before);
   });
