@@ -135,6 +135,7 @@ describe('pruning', () => {
     bed.start();
     const app = await bed.reconcile();
     expect(conditionOf(app, 'Ready')?.status).toBe('True');
+    expect(bed.api.calls.some(({ verb }) => verb === 'delete')).toBe(false);
     expect(names()).toEqual(['one']);
     expect(app.status?.inventory?.entries).toEqual([{ id: 'default_one__ConfigMap', v: 'v1' }]);
   });
