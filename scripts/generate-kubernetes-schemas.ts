@@ -5,7 +5,10 @@
  * fields and descriptions from its declarations, and what those do not tell (names of types, lists
  * that merge, defaults of the structure, enumerations) from `kubernetes-facts.json`.
  *
- *     node scripts/generate-kubernetes-schemas.ts
+ *     npx node scripts/generate-kubernetes-schemas.ts
+ *
+ * With `--descriptions` it writes those alone, which are Kubernetes' texts and no part of the
+ * repository: `npm ci` calls it so.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -167,8 +170,10 @@ function lines(record: Readonly<Record<string, unknown>>): string {
     .join(',\n')}\n}`;
 }
 
-writeFileSync(
-  path.join(generated, 'kubernetes-schemas.json'),
-  `{"kinds": ${lines(facts.kinds)},\n"types": ${lines(types)}}\n`,
-);
+if (!process.argv.includes('--descriptions')) {
+  writeFileSync(
+    path.join(generated, 'kubernetes-schemas.json'),
+    `{"kinds": ${lines(facts.kinds)},\n"types": ${lines(types)}}\n`,
+  );
+}
 writeFileSync(path.join(generated, 'kubernetes-descriptions.json'), `${lines(descriptions)}\n`);

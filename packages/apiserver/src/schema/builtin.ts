@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { systemCode } from '@mural/core';
 import { bareRecord, type SchemaSource, type SchemaType, type TypeSchema } from './types.ts';
 
 /** A field as `scripts/generate-kubernetes-schemas.ts` writes it. */
@@ -39,12 +40,25 @@ function load(): Generated {
 }
 
 function describe(type: string, field: string): string | undefined {
-  descriptions ??= readGenerated('kubernetes-descriptions.json') as NonNullable<typeof descriptions>;
+  descriptions ??= readDescriptions();
   return descriptions[type]?.[field];
 }
 
 function readGenerated(file: string): unknown {
   return JSON.parse(readFileSync(new URL(`../generated/${file}`, import.meta.url), 'utf8'));
+}
+
+/**
+ * The texts that `kubectl explain` shows. They are Kubernetes' own and so no part of this repository:
+ * they are written when its dependencies are installed, and everything else works without them.
+ */
+function readDescriptions(): NonNullable<typeof descriptions> {
+  try {
+    return readGenerated('kubernetes-descriptions.json') as NonNullable<typeof descriptions>;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return {};
+    throw error;
+  }
 }
 
 /** The properties of a named type, shared by all fields that refer to it. */
