@@ -17,6 +17,7 @@ import {
   type UnstructuredObject,
   WORKLOAD_DEPLOYMENTS,
 } from '@mural/kube';
+import { credentialsFromDockerConfig, packArtifact, pushArtifact, RegistryClient } from '@mural/oci';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   clientFor,
@@ -101,6 +102,33 @@ describe('a workload on three spokes', () => {
     await expect(
       asSpoke.patch(SPOKES, { name: 'edge-2' }, 'merge', status, { subresource: 'status' }),
     ).rejects.toMatchObject({ code: 'Forbidden' });
+  });
+
+  it('gives a spoke a registry credential that reads and cannot write', async () => {
+    const [edge] = spokes;
+    const registry = new URL(hub.ready.registry).host;
+    const ref = { name: 'mural-registry', namespace: 'mural-system' };
+    const secret = await edge?.client.get<UnstructuredObject>(SECRETS, ref);
+    const data = secret?.data as Record<string, string>;
+    const config = Buffer.from(data['.dockerconfigjson'] ?? '', 'base64').toString();
+    const credential = credentialsFromDockerConfig(config, registry);
+    const ca = await readFile(hub.ready.ca, 'utf8');
+    const asSpoke = new RegistryClient({
+      registry,
+      ca,
+      credentials: async () => Promise.resolve(credential),
+    });
+    try {
+      const root = await asSpoke.headManifest('mural/workloads', 'spoke-edge-1');
+      expect(root?.digest).toMatch(/^sha256:/);
+      const artifact = await packArtifact({
+        files: [{ path: 'x.yaml', content: configMap('x', { a: '1' }) }],
+      });
+      const push = pushArtifact(asSpoke, 'mural/workloads', artifact, { tags: ['spoke-edge-2'] });
+      await expect(push).rejects.toMatchObject({ code: 'AccessDenied' });
+    } finally {
+      await asSpoke.close();
+    }
   });
 
   it('lets hue do what its job needs and nothing else', async () => {
