@@ -7,7 +7,7 @@ const ARROWS = {
   core: [],
   oci: ['core'],
   kube: ['core'],
-  values: ['core'],
+  values: ['core', 'oci'],
   registry: ['core', 'oci'],
   apiserver: ['core', 'kube'],
   hub: ['core', 'oci', 'kube', 'values'],
