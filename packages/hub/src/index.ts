@@ -7,6 +7,18 @@ export { SPOKE_FINALIZER, spokeNames } from './fleet/names.ts';
 export { type Hub, type HubOptions, startHub } from './hub.ts';
 export type { HubRegistry } from './hue/artifact-sources.ts';
 export { workloadTag } from './hue/tag.ts';
+export {
+  isUnderWay,
+  MIGRATION_CONFIG_MAP,
+  MIGRATION_KEY,
+  MigrationPhase,
+  type MigrationSide,
+  MigrationState,
+  parseMigration,
+  registryPartHash,
+  type RegistryValues,
+  sideOf,
+} from './migration/state.ts';
 export type { Renderers } from './render/types.ts';
 export {
   HUB_SECRET,
