@@ -57,3 +57,11 @@ export type { PackFile } from './tar-write.ts';
 export { extractLayer, unpackLayer } from './unpack.ts';
 export { type CopyEnd, copyArtifact, type CopyOptions, type CopyResult } from './copy.ts';
 export { packDirectory, type PackDirectoryOptions } from './pack-directory.ts';
+export {
+  type CloudProvider,
+  type EcrApi,
+  ecrApi,
+  type EcrHost,
+  parseEcrHost,
+  providerOfHost,
+} from './cloud/hosts.ts';
