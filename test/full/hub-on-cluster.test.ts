@@ -39,7 +39,7 @@ it('the hub and its spoke work the same on a real cluster, which is a home of th
   stops.push(async () => pusher.close());
   const hub = await startHub({
     client,
-    registry: { url: settings.url, client: pusher },
+    registries: [{ url: settings.url, client: pusher }],
     spokeRegistry: () => settings,
   });
   stops.push(async () => hub.stop());

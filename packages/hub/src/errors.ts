@@ -20,6 +20,7 @@ export type HubErrorCode =
   | 'NoSpokesSelected'
   | 'SpecInvalid'
   | 'DependencyCycle'
+  | 'NoRegistry'
   | 'SpokeNotFound'
   | 'TokenNotIssued';
 

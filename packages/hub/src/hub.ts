@@ -14,6 +14,7 @@ import {
   type WorkloadDeployment,
   type WorkloadProfile,
 } from '@mural/kube';
+import { HubError } from './errors.ts';
 import { FleetAccounts, type SpokeAccounts } from './fleet/accounts.ts';
 import { Heartbeats } from './fleet/heartbeats.ts';
 import { ArtifactSources, type HubRegistry } from './hue/artifact-sources.ts';
@@ -31,9 +32,12 @@ export interface HubOptions {
   readonly client: KubeClient;
   /** Namespace of the hub's own objects; `mural-system` unless given. */
   readonly namespace?: string | undefined;
-  /** The repository that workloads and roots are pushed to. */
-  readonly registry: HubRegistry;
-  /** How a spoke reaches the registry. */
+  /**
+   * The repositories that workloads and roots are pushed to: the first is the hub's own, the others are those
+   * that some spokes still read.
+   */
+  readonly registries: readonly HubRegistry[];
+  /** How a spoke reaches the registry. Spokes are put into the registry with its URL, and if there is none into the first. */
   spokeRegistry(spoke: Spoke): SpokeRegistrySettings;
   /** Accounts of spokes in the registry; without them, the Secrets are the operator's business. */
   readonly accounts?: SpokeAccounts | undefined;
@@ -52,6 +56,8 @@ export interface HubOptions {
 export interface Hub {
   /** Ends all controllers; what they were at is taken up again at the next start. */
   stop(): Promise<void>;
+  /** Asks for the registry of every spoke anew, when `spokeRegistry` answers otherwise than before. */
+  refresh(): void;
 }
 
 const RECHECK_MS = 10 * 60_000;
@@ -64,7 +70,7 @@ const FOLD_MS = 150;
  * Resolves at once; the controllers begin when what they watch is in memory, and outages of API and
  * registry are waited out.
  *
- * @throws OciError `UrlInvalid` when the URL of the repository is none
+ * @throws OciError `UrlInvalid` when the URL of a repository is none; HubError `NoRegistry` without any
  */
 export async function startHub(options: HubOptions): Promise<Hub> {
   const clock = options.clock ?? systemClock;
@@ -74,7 +80,9 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const { client } = options;
   const shared = { client, clock, random, log };
   const caches = cachesOf(shared);
-  const pusher = new Pusher(options.registry, clock, log);
+  const [registry] = options.registries;
+  if (registry === undefined) throw new HubError('NoRegistry', 'the hub was given no registry');
+  const pusher = new Pusher(registry, clock, log);
   const thread = new RenderThread();
   const events = createEventRecorder({ client, component: 'hue', clock, log });
   const roots = new Roots({
@@ -90,7 +98,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     ...shared,
     tools: {
       caches,
-      sources: new ArtifactSources(options.registry),
+      sources: new ArtifactSources(registry),
       scopes: new ScopeDiscovery(client, clock, log),
       thread,
       pusher,
@@ -117,6 +125,9 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   heartbeats.start();
   const started = Promise.all([roots.start(), deployments.start()]);
   return {
+    refresh() {
+      for (const { metadata } of caches.spokes.list()) roots.enqueue(metadata.name ?? '');
+    },
     async stop() {
       await Promise.all(everyCache.map(async (cache) => cache.stop()));
       await started;

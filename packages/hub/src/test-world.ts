@@ -56,7 +56,7 @@ export class World {
   async startHub(options: Partial<HubOptions> = {}): Promise<void> {
     this.#hub = await startHub({
       client: this.api,
-      registry: { url: this.url, client: this.#client },
+      registries: [{ url: this.url, client: this.#client }],
       spokeRegistry: () => ({ url: this.url, interval: '5m', timeout: '60s', insecure: true }),
       log: this.#logger,
       ...options,

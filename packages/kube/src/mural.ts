@@ -183,6 +183,13 @@ export const SpokeStatus = z.strictObject({
   lastHeartbeatTime: z.string().optional(),
   agentVersion: z.string().optional(),
   rootDigest: z.string().optional().describe('Digest of the root artifact that is applied.'),
+  groupDigest: z.string().optional().describe('Digest of the artifact of its group that is applied.'),
+  registryUrl: z
+    .string()
+    .optional()
+    .describe(
+      'Repository that every source of the delivery was last fetched from; absent while they differ.',
+    ),
   workloads: z.array(SpokeWorkload).optional(),
 });
 export type SpokeStatus = z.infer<typeof SpokeStatus>;

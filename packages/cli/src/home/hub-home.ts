@@ -147,7 +147,7 @@ async function startControllers(
   const hub = await startHub({
     client: clientOf(api, stack, 'hue'),
     namespace: MURAL_NAMESPACE,
-    registry: { url: registry.repositoryUrl, client: registry.client },
+    registries: [{ url: registry.repositoryUrl, client: registry.client }],
     spokeRegistry: (spoke) => settingsOf(registry.directory, spoke),
     accounts: registry.accounts,
     renderers: options.renderers,

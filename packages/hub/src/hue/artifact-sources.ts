@@ -9,11 +9,13 @@ import type { Files } from '../render/types.ts';
 const MAX_KEPT_BYTES = 64 * 1024 * 1024;
 const MAX_ARTIFACT_BYTES = 64 * 1024 * 1024;
 
-/** The repository of the hub and the client that reaches it. */
+/** A repository of the hub and the client that reaches it. */
 export interface HubRegistry {
   /** As `oci://host/path`. */
   readonly url: string;
   readonly client: RegistryClient;
+  /** Limit of manifests that are put in a second, for registries that have one (ECR's PutImage: 10); none unless given. */
+  readonly putsPerSecond?: number | undefined;
 }
 
 interface Kept {
