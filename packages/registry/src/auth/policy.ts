@@ -1,3 +1,5 @@
+import { globPattern } from '../glob.ts';
+
 /** What may be done with a repository. */
 export type RegistryAction = 'pull' | 'push' | 'delete';
 
@@ -19,14 +21,4 @@ export function compilePolicies(policies: readonly RegistryPolicy[]): Permission
   }));
   return (action, repository) =>
     compiled.some((policy) => policy.actions.has(action) && policy.pattern.test(repository));
-}
-
-function globPattern(glob: string): RegExp {
-  const source = glob
-    .split(/(\*\*|\*)/)
-    .map((part) =>
-      part === '**' ? '.*' : part === '*' ? '[^/]*' : part.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'),
-    )
-    .join('');
-  return new RegExp(`^${source}$`);
 }
