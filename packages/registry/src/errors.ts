@@ -79,12 +79,45 @@ export type RegistrySetupErrorCode =
 export class RegistrySetupError extends MuralError<RegistrySetupErrorCode> {}
 
 const NO_SPACE = new Set(['ENOSPC', 'EDQUOT']);
+const BROKEN = new Set(['EROFS', 'EIO', 'EACCES', 'EPERM', 'ENODEV', 'ENXIO', 'EMFILE', 'ENFILE', 'ENOMEM']);
 const SQLITE_FULL = 13;
+/** SQLITE_PERM, READONLY, IOERR, CORRUPT, CANTOPEN, NOTADB. */
+const SQLITE_BROKEN = new Set([3, 8, 10, 11, 14, 26]);
 
 /** Whether `error` says that the disk, or the quota on it, is full. */
 export function isNoSpace(error: unknown): boolean {
   if (NO_SPACE.has(systemCode(error) ?? '')) return true;
-  return typeof error === 'object' && error !== null && 'errcode' in error && error.errcode === SQLITE_FULL;
+  return sqliteCode(error) === SQLITE_FULL;
+}
+
+/** The primary result code of an error of SQLite: extended codes keep it in their low byte. */
+function sqliteCode(error: unknown): number | undefined {
+  if (typeof error !== 'object' || error === null || !('errcode' in error)) return undefined;
+  return typeof error.errcode === 'number' ? error.errcode & 0xff : undefined;
+}
+
+/**
+ * The error that a client sees for a fault of the disk: full, read-only, failing. Undefined for an
+ * error that says nothing about the disk.
+ */
+export function storageError(error: unknown): RegistryError | undefined {
+  if (error instanceof RegistryError) return isStorageError(error) ? error : undefined;
+  if (isNoSpace(error)) return storageFull(error);
+  const broken = BROKEN.has(systemCode(error) ?? '') || SQLITE_BROKEN.has(sqliteCode(error) ?? -1);
+  return broken ? storageFailed(error) : undefined;
+}
+
+/** Whether an error of ours says that the disk is full or failing. */
+export function isStorageError(error: unknown): error is RegistryError {
+  return error instanceof RegistryError && (error.code === 'StorageFull' || error.code === 'StorageFailed');
+}
+
+/** The error that a push is answered with when the disk fails: what could not be made durable is not acknowledged. */
+export function storageFailed(cause?: unknown): RegistryError {
+  return new RegistryError('StorageFailed', 'The registry cannot write to its disk.', {
+    cause,
+    retryable: true,
+  });
 }
 
 /** The error that a push is answered with when the disk is full. */

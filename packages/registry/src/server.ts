@@ -61,6 +61,7 @@ export interface RunningRegistry {
 
 const MIB = 1024 * 1024;
 const UPLOADS: UploadLimits = { perRepository: 1000, total: 4000, idleMs: 24 * 3_600_000 };
+const USE_MS = 15 * 60_000;
 const KEEP_ALIVE_MS = 75_000;
 const HEADERS_MS = 20_000;
 const IDLE_MS = 120_000;
@@ -89,6 +90,7 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
     blobCacheBytes: options.blobCacheBytes ?? 48 * MIB,
     minFreeBytes: options.minFreeBytes ?? 4 * MIB,
     uploads: { ...UPLOADS, ...options.uploads },
+    useMs: USE_MS,
   });
   const handler = createHandler({
     store,

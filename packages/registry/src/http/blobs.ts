@@ -10,6 +10,7 @@ export async function getBlob(exchange: Exchange, name: string, digest: Digest):
   const size = store.metadata.blob(digest)?.size;
   if (size === undefined || store.metadata.repository(name)?.blobs.has(digest) !== true)
     throw blobUnknown(digest);
+  store.metadata.holds.use(name, digest);
   const etag = `"${digest}"`;
   const headers: Headers = {
     'docker-content-digest': digest,
@@ -31,7 +32,12 @@ export async function getBlob(exchange: Exchange, name: string, digest: Digest):
     return;
   }
   const range = rangeOf(exchange, etag, size);
-  await sendBlob(exchange, digest, headers, range);
+  const sent = store.metadata.holds.transfer(name);
+  try {
+    await sendBlob(exchange, digest, headers, range);
+  } finally {
+    sent();
+  }
 }
 
 /** `DELETE` of a blob (end-10): this repository no longer has it. */

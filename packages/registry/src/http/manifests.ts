@@ -42,6 +42,7 @@ interface CheckedManifest {
 export function getManifest(exchange: Exchange, name: string, reference: ManifestReference): void {
   const { request, response, store } = exchange;
   const record = findManifest(store.metadata, name, reference);
+  store.metadata.holds.use(name, record.digest);
   const etag = `"${record.digest}"`;
   const headers: Headers = {
     'docker-content-digest': record.digest,
@@ -122,7 +123,7 @@ function findManifest(metadata: Metadata, name: string, reference: ManifestRefer
   const repository = metadata.repository(name);
   const digest = 'tag' in reference ? repository?.tags.get(reference.tag) : reference.digest;
   const record = digest === undefined ? undefined : repository?.manifests.get(digest);
-  if (record === undefined) throw manifestUnknown(reference);
+  if (record === undefined || metadata.isDamaged(record.digest)) throw manifestUnknown(reference);
   return record;
 }
 

@@ -66,11 +66,12 @@ async function mountBlob(exchange: Exchange, name: string, digest: Digest): Prom
     from === null || from === ''
       ? [...store.metadata.holders(digest)].map((repository) => repository.name)
       : [requireRepository(from)];
-  const readable = sources.some(
+  const readable = sources.find(
     (source) =>
       caller.allows('pull', source) && store.metadata.repository(source)?.blobs.has(digest) === true,
   );
-  if (!readable || !(await store.blobs.mount(name, digest))) return false;
+  if (readable !== undefined) store.metadata.holds.use(readable, digest);
+  if (readable === undefined || !(await store.blobs.mount(name, digest))) return false;
   created(exchange, name, digest);
   return true;
 }

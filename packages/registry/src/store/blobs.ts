@@ -30,6 +30,8 @@ export class Blobs {
   readonly #cache: Lru<Digest, Buffer>;
   readonly #lock = new KeyedLock();
   readonly #checks = new SingleFlight<boolean>();
+  readonly #kept = new Set<Digest>();
+  #keepers = 0;
 
   constructor(parts: {
     metadata: Metadata;
@@ -77,6 +79,7 @@ export class Blobs {
     await this.#files.requireSpace(bytes.length);
     await this.#lock.run(digest, async () => {
       const stamp = await this.#files.commitBytes(digest, bytes);
+      this.#metadata.holds.use(repository, digest);
       await this.#metadata.addBlob(repository, digest, stamp);
     });
     if (bytes.length <= SMALL) this.#cache.set(digest, Buffer.from(bytes));
@@ -86,6 +89,7 @@ export class Blobs {
   async addFile(repository: string, digest: Digest, path: string): Promise<void> {
     await this.#lock.run(digest, async () => {
       const stamp = await this.#files.commitFile(digest, path);
+      this.#metadata.holds.use(repository, digest);
       await this.#metadata.addBlob(repository, digest, stamp);
     });
   }
@@ -95,6 +99,7 @@ export class Blobs {
     if (!(await this.intact(digest))) return false;
     return await this.#lock.run(digest, async () => {
       if (this.#metadata.blob(digest) === undefined) return false;
+      this.#metadata.holds.use(repository, digest);
       await this.#metadata.mountBlob(repository, digest);
       return true;
     });
@@ -102,14 +107,65 @@ export class Blobs {
 
   /** Takes the blob out of `repository`; its file goes with the last repository that had it. */
   async remove(repository: string, digest: Digest): Promise<boolean> {
+    return await this.removeIf(repository, digest, () => true);
+  }
+
+  /**
+   * As {@link remove}, if `condition` holds in the very turn in which the metadata change: no push,
+   * mount or lease can come between.
+   */
+  async removeIf(repository: string, digest: Digest, condition: () => boolean): Promise<boolean> {
     return await this.#lock.run(digest, async () => {
+      if (!condition()) return false;
       const { removed, last } = await this.#metadata.removeBlob(repository, digest);
       if (last) {
         this.#cache.delete(digest);
-        await this.#files.remove(digest);
+        await this.#removeFile(digest);
       }
       return removed;
     });
+  }
+
+  /**
+   * Removes the file of a blob that no repository has, which a kill may leave behind.
+   *
+   * @param before files that were changed later than this stay, in milliseconds since the epoch
+   * @returns the bytes that were freed; 0 when the file is one of a blob
+   */
+  async removeOrphan(digest: Digest, before: number): Promise<number> {
+    return await this.#lock.run(digest, async () => {
+      if (this.#metadata.blob(digest) !== undefined) return 0;
+      const stamp = await this.#files.stamp(digest);
+      if (stamp === undefined || stamp.ctime > before || this.#metadata.blob(digest) !== undefined) return 0;
+      await this.#removeFile(digest);
+      return stamp.size;
+    });
+  }
+
+  /** Keeps the files of blobs that are removed, until the function returned is called. */
+  keepFiles(): () => Promise<void> {
+    this.#keepers += 1;
+    let done = false;
+    return async () => {
+      if (done) return;
+      done = true;
+      this.#keepers -= 1;
+      if (this.#keepers > 0) return;
+      const kept = [...this.#kept];
+      this.#kept.clear();
+      for (const digest of kept) await this.removeOrphan(digest, Infinity);
+    };
+  }
+
+  /** Hashes a blob's file and takes a damaged one out of service. False when it was damaged or is not there. */
+  async verify(digest: Digest): Promise<boolean> {
+    return await this.#verify(digest);
+  }
+
+  /** Within the lock of the blob. */
+  async #removeFile(digest: Digest): Promise<void> {
+    if (this.#keepers > 0) this.#kept.add(digest);
+    else await this.#files.remove(digest);
   }
 
   async #openVerified(digest: Digest, recorded: FileStamp): Promise<OpenBlob | undefined> {

@@ -1,13 +1,13 @@
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { backup, DatabaseSync, type StatementSync } from 'node:sqlite';
 import { syncDirectory } from '@mural/core';
-import { isNoSpace, RegistryError, RegistrySetupError, storageFull } from '../errors.ts';
+import { RegistrySetupError, storageError, storageFailed } from '../errors.ts';
 
 const SQLITE_BUSY = 5;
-const SCHEMA_VERSION = 1;
-
-const SCHEMA = `
+/** Each entry takes the tables from the version of its index to the next. */
+const MIGRATIONS = [
+  `
   CREATE TABLE repositories (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
   CREATE TABLE contents (digest TEXT PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
   CREATE TABLE manifests (
@@ -28,7 +28,18 @@ const SCHEMA = `
   CREATE TABLE uploads (
     id TEXT PRIMARY KEY, repository TEXT NOT NULL, owner TEXT, algorithm TEXT NOT NULL, started_at INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
-`;
+  `,
+  `
+  ALTER TABLE manifests ADD COLUMN touched_at INTEGER NOT NULL DEFAULT 0;
+  UPDATE manifests SET touched_at = pushed_at;
+  CREATE TABLE leases (
+    repository TEXT NOT NULL, digest TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (repository, digest)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE damaged (digest TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+  CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  `,
+];
+const SCHEMA_VERSION = MIGRATIONS.length;
 
 /**
  * The metadata file.
@@ -99,8 +110,24 @@ export class Database {
       return result;
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
-      throw isNoSpace(error) ? storageFull(error) : error;
+      throw storageError(error) ?? error;
     }
+  }
+
+  /** Why the database takes no more writes, once a sync has failed. */
+  get failure(): unknown {
+    return this.#failure;
+  }
+
+  /** Writes a copy of the database, as it is at the end of the copy, to a file that is not there yet. */
+  async copyTo(path: string): Promise<void> {
+    await backup(this.#db, path);
+  }
+
+  /** What SQLite finds wrong with the file, in its words; empty when it is sound. Takes as long as reading it. */
+  problems(): string[] {
+    const rows = this.#db.prepare('PRAGMA quick_check(100)').all();
+    return rows.map((row) => String(row['quick_check'])).filter((text) => text !== 'ok');
   }
 
   /**
@@ -146,23 +173,21 @@ export class Database {
 
   #refuseAfterFailure(): void {
     if (this.#failure === undefined) return;
-    throw new RegistryError('StorageFailed', 'The registry cannot write to its disk.', {
-      cause: this.#failure,
-    });
+    throw storageFailed(this.#failure);
   }
 }
 
 function prepare(db: DatabaseSync): void {
   db.exec('PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;');
   db.exec('PRAGMA journal_size_limit=8388608; BEGIN IMMEDIATE;');
-  const version = db.prepare('PRAGMA user_version').get()?.['user_version'];
-  if (version === 0) db.exec(`${SCHEMA} PRAGMA user_version=${SCHEMA_VERSION};`);
-  else if (version !== SCHEMA_VERSION) {
+  const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
+  if (version > SCHEMA_VERSION) {
     throw new RegistrySetupError('DataDirectoryInvalid', 'The registry data are of another version.', {
       facts: { found: version, supported: SCHEMA_VERSION },
     });
   }
-  db.exec('COMMIT');
+  for (const migration of MIGRATIONS.slice(version)) db.exec(migration);
+  db.exec(`PRAGMA user_version=${SCHEMA_VERSION}; COMMIT;`);
 }
 
 function setupError(error: unknown, directory: string): RegistrySetupError {

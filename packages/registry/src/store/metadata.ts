@@ -1,9 +1,21 @@
 import type { Clock } from '@mural/core';
 import { RegistryError } from '../errors.ts';
-import type { Digest } from '../names.ts';
+import { type Digest, digestOf, parseDigest } from '../names.ts';
 import type { Database } from './database.ts';
+import { Holds } from './holds.ts';
 import { Lru } from './lru.ts';
-import { pageOf, TagIndex } from './tag-index.ts';
+import { referencesOf } from './references.ts';
+import {
+  addManifest,
+  emptyRepository,
+  manifestRecord,
+  type ManifestRecord,
+  removeManifest,
+  type Repository,
+} from './repository.ts';
+import { pageOf } from './tag-index.ts';
+
+export type { ManifestRecord, Repository } from './repository.ts';
 
 /** What the file system said of a blob's file when the registry wrote or last verified it. */
 export interface FileStamp {
@@ -15,29 +27,6 @@ export interface FileStamp {
   readonly ctime: number;
 }
 
-/** A manifest in a repository. Its bytes are got by {@link Metadata.content}. */
-export interface ManifestRecord {
-  readonly digest: Digest;
-  readonly mediaType: string;
-  readonly size: number;
-  readonly subject?: Digest;
-  /** The descriptor, as JSON, that the referrers of `subject` list; only where there is a subject. */
-  readonly referrer?: string;
-  /** Milliseconds since the epoch. */
-  readonly pushedAt: number;
-}
-
-/** One repository in memory. */
-export interface Repository {
-  readonly id: number;
-  readonly name: string;
-  readonly manifests: Map<Digest, ManifestRecord>;
-  readonly tags: TagIndex<Digest>;
-  readonly blobs: Set<Digest>;
-  /** Digests of the manifests that have a subject, by that subject. */
-  readonly referrers: Map<Digest, Set<Digest>>;
-}
-
 /** What {@link Metadata.putManifest} stores. */
 export interface ManifestPush {
   readonly repository: string;
@@ -47,6 +36,22 @@ export interface ManifestPush {
   /** Called in the same turn in which the manifest is stored; throws to refuse it. */
   check(repository: Repository | undefined): void;
 }
+
+/** Hears of each change of a repository's manifests and tags in the turn in which it happens. */
+export interface RepositoryWatcher {
+  manifestStored(digest: Digest, bytes: Buffer): void;
+  manifestDropped(digest: Digest): void;
+  /** A tag is set, moved or removed. */
+  tagMoved(from: Digest | undefined, to: Digest | undefined): void;
+}
+
+/** Hears of each blob that a repository gets or loses. */
+export type BlobWatcher = (
+  repository: string,
+  digest: Digest,
+  size: number,
+  change: 'added' | 'removed',
+) => void;
 
 /** An upload session as it is kept. */
 export interface UploadRow {
@@ -66,20 +71,33 @@ export interface UploadRow {
  * checks and the disk agree on one order; the promise resolves once the change is durable.
  */
 export class Metadata {
+  readonly holds: Holds;
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #repositories = new Map<string, Repository>();
   readonly #blobs = new Map<Digest, FileStamp>();
   readonly #holders = new Map<Digest, Set<Repository>>();
   readonly #contents: Lru<Digest, Buffer>;
+  readonly #watchers = new Map<string, RepositoryWatcher>();
+  readonly #damaged = new Set<Digest>();
+  #blobWatcher: BlobWatcher | undefined;
   #names: string[] | undefined;
   #lastId = 0;
 
-  /** @param cacheBytes how many bytes of manifests stay in memory */
-  constructor(database: Database, clock: Clock, cacheBytes: number) {
+  constructor(
+    database: Database,
+    clock: Clock,
+    options: {
+      /** Bytes of manifests that stay in memory. */
+      readonly cacheBytes: number;
+      /** How long content that a client was told of is held, in milliseconds. */
+      readonly useMs: number;
+    },
+  ) {
     this.#database = database;
     this.#clock = clock;
-    this.#contents = new Lru(cacheBytes);
+    this.#contents = new Lru(options.cacheBytes);
+    this.holds = new Holds(database, clock, options.useMs);
     this.#load();
   }
 
@@ -107,16 +125,77 @@ export class Metadata {
     return this.#holders.get(digest) ?? [];
   }
 
-  /** The bytes of a manifest: from memory, or else from the database. */
+  /** All repositories. */
+  repositories(): Iterable<Repository> {
+    return this.#repositories.values();
+  }
+
+  /** All blobs that the registry holds, with their stamps. */
+  blobs(): Iterable<[Digest, FileStamp]> {
+    return this.#blobs.entries();
+  }
+
+  /** Whether a manifest was found damaged. It counts as unknown until it is pushed again. */
+  isDamaged(digest: Digest): boolean {
+    return this.#damaged.size > 0 && this.#damaged.has(digest);
+  }
+
+  /** Manifests that were found damaged and not pushed again. */
+  get damaged(): ReadonlySet<Digest> {
+    return this.#damaged;
+  }
+
+  /** Tells `watcher` of what happens in a repository, from now until the function returned is called. */
+  watch(name: string, watcher: RepositoryWatcher): () => void {
+    this.#watchers.set(name, watcher);
+    return () => {
+      if (this.#watchers.get(name) === watcher) this.#watchers.delete(name);
+    };
+  }
+
+  /** Tells `watcher` of every blob that a repository has, and of each that one gets or loses from now on. */
+  watchBlobs(watcher: BlobWatcher): void {
+    this.#blobWatcher = watcher;
+    for (const { name, blobs } of this.#repositories.values()) {
+      for (const [digest, size] of blobs) watcher(name, digest, size, 'added');
+    }
+  }
+
+  /** The bytes of a manifest: from memory, or else from the database, and then verified. */
   content(digest: Digest): Buffer | undefined {
     const known = this.#contents.get(digest);
     if (known !== undefined) return known;
+    const bytes = this.storedContent(digest);
+    if (bytes === undefined) return undefined;
+    if (digestOf(bytes, parseDigest(digest).algorithm) !== digest) {
+      this.dropContent(digest);
+      return undefined;
+    }
+    this.#contents.set(digest, bytes);
+    return bytes;
+  }
+
+  /** The bytes of a manifest as the database has them, unverified and not kept in memory. */
+  storedContent(digest: Digest): Buffer | undefined {
     const row = this.#database.statement('SELECT bytes FROM contents WHERE digest = ?').get(digest);
     const stored = row?.['bytes'];
     if (!(stored instanceof Uint8Array)) return undefined;
-    const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
-    this.#contents.set(digest, bytes);
-    return bytes;
+    return Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
+  }
+
+  /** Takes the bytes of a damaged manifest out of service; who has it is kept, so that a new push heals it. */
+  dropContent(digest: Digest): void {
+    this.#contents.delete(digest);
+    this.#damaged.add(digest);
+    this.#database.transaction(() => {
+      this.#run('DELETE FROM contents WHERE digest = ?', digest);
+      this.#run('INSERT OR IGNORE INTO damaged VALUES (?)', digest);
+    });
+  }
+
+  /** Resolves once everything that was changed so far is on the disk. */
+  async durable(): Promise<void> {
+    await this.#database.durable();
   }
 
   /** Stores a manifest and points `tags` at it, all or nothing. */
@@ -124,6 +203,7 @@ export class Metadata {
     push.check(this.#repositories.get(push.repository));
     const { record } = push;
     const now = this.#clock.now();
+    const left = this.#tagsThatMove(push);
     const repository = this.#database.transaction(() => {
       const target = this.#ensure(push.repository);
       this.#run(
@@ -132,7 +212,7 @@ export class Metadata {
         push.bytes,
       );
       this.#run(
-        'INSERT OR REPLACE INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?)',
+        'INSERT OR REPLACE INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
         target.id,
         record.digest,
         record.mediaType,
@@ -140,15 +220,24 @@ export class Metadata {
         record.subject ?? null,
         record.referrer ?? null,
         record.pushedAt,
+        now,
       );
+      for (const digest of left) this.#touchManifest(target.id, digest, now);
       for (const tag of push.tags) {
         this.#run('INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)', target.id, tag, record.digest, now);
       }
+      if (this.isDamaged(record.digest)) this.#run('DELETE FROM damaged WHERE digest = ?', record.digest);
       return target;
     });
     this.#register(repository);
     addManifest(repository, record);
-    for (const tag of push.tags) repository.tags.set(tag, record.digest);
+    this.#damaged.delete(record.digest);
+    const watcher = this.#watchers.get(repository.name);
+    watcher?.manifestStored(record.digest, push.bytes);
+    for (const tag of push.tags) {
+      watcher?.tagMoved(repository.tags.get(tag), record.digest);
+      repository.tags.set(tag, record.digest);
+    }
     this.#contents.set(record.digest, push.bytes);
     await this.#database.durable();
   }
@@ -158,32 +247,92 @@ export class Metadata {
     const repository = this.#repositories.get(name);
     const record = repository?.manifests.get(digest);
     if (repository === undefined || record === undefined) return false;
+    const tags = [...repository.tags.entries()].filter(([, target]) => target === digest);
+    const needed = this.isDamaged(digest) ? [] : referencesOf(this.content(digest) ?? Buffer.of());
+    const now = this.#clock.now();
     this.#database.transaction(() => {
       this.#run('DELETE FROM tags WHERE repository = ? AND digest = ?', repository.id, digest);
-      this.#run('DELETE FROM manifests WHERE repository = ? AND digest = ?', repository.id, digest);
-      this.#run(
-        'DELETE FROM contents WHERE digest = ?1 AND NOT EXISTS (SELECT 1 FROM manifests WHERE digest = ?1)',
-        digest,
-      );
+      this.#deleteRows(repository.id, digest);
+      for (const reference of [...(needed ?? []), ...(repository.referrers.get(digest) ?? [])]) {
+        this.#touchManifest(repository.id, reference, now);
+        this.#touchBlob(repository.id, reference, now);
+      }
+      this.holds.inherit(name, digest, needed ?? []);
     });
-    for (const [tag, target] of [...repository.tags.entries()]) {
-      if (target === digest) repository.tags.delete(tag);
+    const watcher = this.#watchers.get(name);
+    for (const [tag] of tags) {
+      repository.tags.delete(tag);
+      watcher?.tagMoved(digest, undefined);
     }
-    removeManifest(repository, record);
+    this.#forget(repository, record);
     await this.#database.durable();
     return true;
   }
 
+  /**
+   * Removes a manifest that has no tag, without waiting for the disk and without starting the grace
+   * period of what it names: for the collector, which has waited for that already.
+   */
+  dropManifest(repository: Repository, digest: Digest): void {
+    const record = repository.manifests.get(digest);
+    if (record === undefined) return;
+    this.#database.transaction(() => this.#deleteRows(repository.id, digest));
+    this.#forget(repository, record);
+  }
+
   /** Removes one tag and leaves its manifest. False when it is not there. */
   async deleteTag(name: string, tag: string): Promise<boolean> {
+    const removed = this.dropTag(name, tag);
+    if (removed) await this.#database.durable();
+    return removed;
+  }
+
+  /** As {@link deleteTag}, without waiting for the disk. */
+  dropTag(name: string, tag: string): boolean {
     const repository = this.#repositories.get(name);
-    if (repository?.tags.get(tag) === undefined) return false;
-    this.#database.transaction(() =>
-      this.#run('DELETE FROM tags WHERE repository = ? AND name = ?', repository.id, tag),
-    );
+    const digest = repository?.tags.get(tag);
+    if (repository === undefined || digest === undefined) return false;
+    this.#database.transaction(() => {
+      this.#run('DELETE FROM tags WHERE repository = ? AND name = ?', repository.id, tag);
+      this.#touchManifest(repository.id, digest, this.#clock.now());
+    });
     repository.tags.delete(tag);
-    await this.#database.durable();
+    this.#watchers.get(name)?.tagMoved(digest, undefined);
     return true;
+  }
+
+  /** Up to `limit` tags of a repository after `last`, each with the time at which it was set. */
+  tagTimes(
+    repository: Repository,
+    last: string,
+    limit: number,
+  ): { name: string; digest: Digest; updatedAt: number }[] {
+    const rows = this.#database
+      .statement(
+        'SELECT name, digest, updated_at FROM tags WHERE repository = ? AND name > ? ORDER BY name LIMIT ?',
+      )
+      .all(repository.id, last, limit);
+    return rows.map((row) => ({
+      name: String(row['name']),
+      digest: row['digest'] as Digest,
+      updatedAt: Number(row['updated_at']),
+    }));
+  }
+
+  /** When a manifest was pushed, or last lost a tag, an index above it or its subject; in milliseconds since the epoch. */
+  manifestTouched(repository: Repository, digest: Digest): number | undefined {
+    const row = this.#database
+      .statement('SELECT touched_at AS at FROM manifests WHERE repository = ? AND digest = ?')
+      .get(repository.id, digest);
+    return row === undefined ? undefined : Number(row['at']);
+  }
+
+  /** When a blob was pushed or mounted, or a manifest that names it was deleted; in milliseconds since the epoch. */
+  blobTouched(repository: Repository, digest: Digest): number | undefined {
+    const row = this.#database
+      .statement('SELECT added_at AS at FROM members WHERE repository = ? AND digest = ?')
+      .get(repository.id, digest);
+    return row === undefined ? undefined : Number(row['at']);
   }
 
   /** Records a blob whose file is in place, as one of `name`'s. */
@@ -199,7 +348,6 @@ export class Metadata {
 
   /** Makes a blob that the registry holds one of `name`'s as well (distribution-spec end-11). */
   async mountBlob(name: string, digest: Digest): Promise<void> {
-    if (this.#repositories.get(name)?.blobs.has(digest) === true) return;
     const repository = this.#database.transaction(() => this.#storeMember(name, digest));
     this.#addMember(repository, digest);
     await this.#database.durable();
@@ -215,6 +363,7 @@ export class Metadata {
       this.#run('DELETE FROM members WHERE repository = ? AND digest = ?', repository.id, digest);
       if (last) this.#run('DELETE FROM blobs WHERE digest = ?', digest);
     });
+    this.#blobWatcher?.(name, digest, repository.blobs.get(digest) ?? 0, 'removed');
     repository.blobs.delete(digest);
     holders.delete(repository);
     if (last) {
@@ -267,6 +416,41 @@ export class Metadata {
     this.#database.transaction(() => this.#run('DELETE FROM uploads WHERE id = ?', id));
   }
 
+  /** The manifests that lose a tag to a push. */
+  #tagsThatMove(push: ManifestPush): Digest[] {
+    const tags = this.#repositories.get(push.repository)?.tags;
+    return push.tags.flatMap((tag) => {
+      const digest = tags?.get(tag);
+      return digest === undefined || digest === push.record.digest ? [] : [digest];
+    });
+  }
+
+  #deleteRows(repository: number, digest: Digest): void {
+    this.#run('DELETE FROM manifests WHERE repository = ? AND digest = ?', repository, digest);
+    this.#run(
+      'DELETE FROM contents WHERE digest = ?1 AND NOT EXISTS (SELECT 1 FROM manifests WHERE digest = ?1)',
+      digest,
+    );
+  }
+
+  #forget(repository: Repository, record: ManifestRecord): void {
+    removeManifest(repository, record);
+    this.#watchers.get(repository.name)?.manifestDropped(record.digest);
+  }
+
+  #touchManifest(repository: number, digest: Digest, now: number): void {
+    this.#run(
+      'UPDATE manifests SET touched_at = ? WHERE repository = ? AND digest = ?',
+      now,
+      repository,
+      digest,
+    );
+  }
+
+  #touchBlob(repository: number, digest: Digest, now: number): void {
+    this.#run('UPDATE members SET added_at = ? WHERE repository = ? AND digest = ?', now, repository, digest);
+  }
+
   #run(sql: string, ...values: (string | number | null | Uint8Array)[]): void {
     this.#database.statement(sql).run(...values);
   }
@@ -279,7 +463,7 @@ export class Metadata {
   #storeMember(name: string, digest: Digest): Repository {
     const repository = this.#ensure(name);
     this.#run(
-      'INSERT INTO members VALUES (?, ?, ?) ON CONFLICT DO NOTHING',
+      'INSERT INTO members VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET added_at = excluded.added_at',
       repository.id,
       digest,
       this.#clock.now(),
@@ -289,7 +473,13 @@ export class Metadata {
 
   #addMember(repository: Repository, digest: Digest): void {
     this.#register(repository);
-    repository.blobs.add(digest);
+    const size = this.#blobs.get(digest)?.size ?? 0;
+    const before = repository.blobs.get(digest);
+    if (before !== size) {
+      if (before !== undefined) this.#blobWatcher?.(repository.name, digest, before, 'removed');
+      repository.blobs.set(digest, size);
+      this.#blobWatcher?.(repository.name, digest, size, 'added');
+    }
     const holders = this.#holders.get(digest);
     if (holders === undefined) this.#holders.set(digest, new Set([repository]));
     else holders.add(repository);
@@ -332,9 +522,6 @@ export class Metadata {
     for (const row of this.#database.statement('SELECT * FROM tags ORDER BY repository, name').all()) {
       owner(row).tags.set(String(row['name']), row['digest'] as Digest);
     }
-    for (const row of this.#database.statement('SELECT repository, digest FROM members').all()) {
-      this.#addMember(owner(row), row['digest'] as Digest);
-    }
     for (const row of this.#database.statement('SELECT * FROM blobs').all()) {
       this.#blobs.set(row['digest'] as Digest, {
         size: Number(row['size']),
@@ -343,43 +530,11 @@ export class Metadata {
         ctime: Number(row['ctime']),
       });
     }
+    for (const row of this.#database.statement('SELECT repository, digest FROM members').all()) {
+      this.#addMember(owner(row), row['digest'] as Digest);
+    }
+    for (const row of this.#database.statement('SELECT digest FROM damaged').all()) {
+      this.#damaged.add(row['digest'] as Digest);
+    }
   }
-}
-
-function emptyRepository(id: number, name: string): Repository {
-  return {
-    id,
-    name,
-    manifests: new Map(),
-    tags: new TagIndex(),
-    blobs: new Set(),
-    referrers: new Map(),
-  };
-}
-
-function manifestRecord(row: Record<string, unknown>): ManifestRecord {
-  return {
-    digest: row['digest'] as Digest,
-    mediaType: String(row['media_type']),
-    size: Number(row['size']),
-    ...(typeof row['subject'] === 'string' ? { subject: row['subject'] as Digest } : {}),
-    ...(typeof row['referrer'] === 'string' ? { referrer: row['referrer'] } : {}),
-    pushedAt: Number(row['pushed_at']),
-  };
-}
-
-function addManifest(repository: Repository, record: ManifestRecord): void {
-  repository.manifests.set(record.digest, record);
-  if (record.subject === undefined) return;
-  const referrers = repository.referrers.get(record.subject);
-  if (referrers === undefined) repository.referrers.set(record.subject, new Set([record.digest]));
-  else referrers.add(record.digest);
-}
-
-function removeManifest(repository: Repository, record: ManifestRecord): void {
-  repository.manifests.delete(record.digest);
-  if (record.subject === undefined) return;
-  const referrers = repository.referrers.get(record.subject);
-  referrers?.delete(record.digest);
-  if (referrers?.size === 0) repository.referrers.delete(record.subject);
 }

@@ -19,6 +19,8 @@ export interface StoreOptions {
   /** Bytes on the disk that blobs leave free, so that metadata can still be written. */
   readonly minFreeBytes: number;
   readonly uploads: UploadLimits;
+  /** How long content that a client was told of is kept from the collector, in milliseconds. */
+  readonly useMs: number;
 }
 
 /** How often unfinished uploads are looked through, in milliseconds. */
@@ -56,13 +58,17 @@ export class Store {
     const { clock, log } = options;
     const database = await Database.open(options.dataDir);
     try {
-      const metadata = new Metadata(database, clock, options.manifestCacheBytes);
+      const metadata = new Metadata(database, clock, {
+        cacheBytes: options.manifestCacheBytes,
+        useMs: options.useMs,
+      });
       const files = new BlobFiles(options.dataDir, options.minFreeBytes);
       await files.prepare();
       const pool = new HashPool(Math.min(MAX_THREADS, availableParallelism()));
       const blobs = new Blobs({ metadata, files, pool, log, cacheBytes: options.blobCacheBytes });
       const uploads = new Uploads({ metadata, files, blobs, pool, clock, log, limits: options.uploads });
       await uploads.restore();
+      metadata.holds.setUploads((repository) => uploads.oldest(repository));
       const store = new Store({ metadata, blobs, uploads }, database, pool);
       store.#expiring = store.#expireUploads(clock, log);
       return store;

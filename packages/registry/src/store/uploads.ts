@@ -43,6 +43,7 @@ export interface Chunk {
 }
 
 interface Session extends UploadSession {
+  readonly startedAt: number;
   readonly algorithm: Algorithm;
   lastUsed: number;
   busy: boolean;
@@ -82,6 +83,15 @@ export class Uploads {
     for (const name of await readdir(folder)) {
       if (!this.#sessions.has(name)) await rm(files.uploadPath(name), { force: true });
     }
+  }
+
+  /** Since when the oldest session of a repository has been open; undefined where there is none. */
+  oldest(repository: string): number | undefined {
+    let oldest: number | undefined;
+    for (const open of this.#sessions.values()) {
+      if (open.repository === repository) oldest = Math.min(oldest ?? open.startedAt, open.startedAt);
+    }
+    return oldest;
   }
 
   /**
@@ -286,6 +296,7 @@ export class Uploads {
   async #discard(open: Session): Promise<void> {
     const { files, metadata, log } = this.#parts;
     if (!this.#sessions.delete(open.id)) return;
+    metadata.holds.renew(open.repository, open.startedAt);
     await open.appender?.forget();
     open.appender = undefined;
     await rm(files.uploadPath(open.id), { force: true });
@@ -299,8 +310,7 @@ export class Uploads {
 }
 
 function session(row: UploadRow, size: number, now: number): Session {
-  const { id, repository, owner, algorithm } = row;
-  return { id, repository, owner, algorithm, size, lastUsed: now, busy: false, appender: undefined };
+  return { ...row, size, lastUsed: now, busy: false, appender: undefined };
 }
 
 function requireOrder(open: Session, chunk: Chunk): void {
