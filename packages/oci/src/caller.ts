@@ -1,4 +1,4 @@
-import { type Clock, type Logger, type Random, redactUrl, retry } from '@mural/core';
+import { type Clock, type Logger, type ProcessEnvironment, type Random, redactUrl, retry } from '@mural/core';
 import { Authenticator, type Scope } from './auth.ts';
 import type { CredentialProvider } from './credentials.ts';
 import { startDeadline } from './deadline.ts';
@@ -39,6 +39,7 @@ export interface CallerOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly userAgent: string;
+  readonly environment: ProcessEnvironment;
 }
 
 const ATTEMPTS = 4;
@@ -65,6 +66,7 @@ export class Caller {
       origin: options.origin.origin,
       ca: options.ca,
       userAgent: options.userAgent,
+      environment: options.environment,
     });
     this.#auth = new Authenticator(options.origin, options.credentials, this.#transport, options.clock);
   }

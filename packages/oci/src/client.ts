@@ -1,5 +1,12 @@
 import type { Readable } from 'node:stream';
-import { type Clock, type Logger, type Random, silentLogger, systemClock } from '@mural/core';
+import {
+  type Clock,
+  type Logger,
+  type ProcessEnvironment,
+  type Random,
+  silentLogger,
+  systemClock,
+} from '@mural/core';
 import {
   algorithmOf,
   checkLength,
@@ -40,6 +47,8 @@ export interface RegistryClientOptions {
   readonly random?: Random | undefined;
   readonly log?: Logger | undefined;
   readonly userAgent?: string | undefined;
+  /** Where `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are looked up: `process.env` unless given. */
+  readonly environment?: ProcessEnvironment | undefined;
 }
 
 /** A manifest as the registry holds it. */
@@ -96,6 +105,7 @@ export class RegistryClient {
       random: options.random ?? Math.random,
       log: options.log ?? silentLogger,
       userAgent: options.userAgent ?? 'mural',
+      environment: options.environment ?? process.env,
     });
   }
 
@@ -240,18 +250,7 @@ export class RegistryClient {
     const head = { ...this.#blobCall('HEAD', repository, blob.digest, taken), scope: common.scope };
     const upload = async (inner: AbortSignal): Promise<boolean> => {
       if ((await unlessMissing(this.#caller.exchange(head, inner))) === true) return false;
-      const start = this.#url(repository, 'blobs/uploads/');
-      const session = await this.#caller.exchange<URL>(
-        {
-          ...common,
-          method: 'POST',
-          url: start,
-          headers: { 'content-length': '0' },
-          expect: [202],
-          read: sessionOf,
-        },
-        inner,
-      );
+      const session = await this.#caller.exchange(this.#uploadCall(repository, what), inner);
       const query = `digest=${encodeURIComponent(blob.digest)}`;
       session.search = session.search === '' ? `?${query}` : `${session.search}&${query}`;
       const headers = { 'content-type': 'application/octet-stream', 'content-length': String(blob.size) };
@@ -268,6 +267,19 @@ export class RegistryClient {
       return true;
     };
     return await this.#caller.operation(what, signal, upload, extraTime(blob.size));
+  }
+
+  /**
+   * Whether blobs may be uploaded: begins an upload (end-4a) and gives it up. A registry that knows no
+   * giving up forgets the session by itself.
+   *
+   * @throws OciError `AccessDenied`, `NameUnknown` and what any call can throw
+   */
+  async probeUpload(repository: string, signal?: AbortSignal): Promise<void> {
+    const call = this.#uploadCall(repository, `asking to upload to ${repository}`);
+    const session = await this.#caller.run(call, signal);
+    const cancel = { ...call, method: 'DELETE', url: session, expect: [202, 204], read: discard } as const;
+    await this.#caller.exchange(cancel, signal ?? AbortSignal.timeout(10_000)).catch(() => undefined);
   }
 
   /** Every tag of a repository (end-8), following its pages. */
@@ -390,6 +402,19 @@ export class RegistryClient {
       headers: method === 'GET' || method === 'HEAD' ? { accept: ACCEPT } : {},
       expect: [200],
       read,
+    };
+  }
+
+  #uploadCall(repository: string, what: string): Call<URL> {
+    return {
+      method: 'POST',
+      url: this.#url(repository, 'blobs/uploads/'),
+      scope: { repository, actions: 'pull,push' },
+      subject: 'upload',
+      what,
+      headers: { 'content-length': '0' },
+      expect: [202],
+      read: sessionOf,
     };
   }
 

@@ -19,7 +19,11 @@ export type OciErrorCode =
   | 'RequestRefused'
   | 'ArchiveInvalid'
   | 'TooLarge'
-  | 'CertificateInvalid';
+  | 'CertificateInvalid'
+  | 'ProxyInvalid'
+  | 'ProviderMismatch'
+  | 'IdentityUnavailable'
+  | 'TagImmutable';
 
 /** An error of this package. Its message never holds a credential or the query of a URL. */
 export class OciError extends MuralError<OciErrorCode> {}

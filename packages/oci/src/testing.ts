@@ -5,7 +5,8 @@ import type { Credential } from './credentials.ts';
 import { type Digest, digestOf, isDigest } from './digest.ts';
 import { MEDIA_TYPES } from './manifest.ts';
 
-export { TEST_TLS } from './testing-tls.ts';
+export { type FakeProxy, type SeenByProxy, startFakeProxy } from './testing-proxy.ts';
+export { TEST_TLS, TEST_TLS_NAMES } from './testing-tls.ts';
 
 /** What goes wrong with a request. */
 export type Fault =

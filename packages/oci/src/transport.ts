@@ -1,8 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext, getCACertificates } from 'node:tls';
 import type { Readable } from 'node:stream';
-import { errorMessage, systemCode } from '@mural/core';
-import { Agent, type Dispatcher, Pool } from 'undici';
+import { errorMessage, type ProcessEnvironment, ProxyError, proxyFor, systemCode } from '@mural/core';
+import { Agent, type Dispatcher, Pool, ProxyAgent } from 'undici';
 import { OciError } from './errors.ts';
 
 /** What is sent. A body is made anew for each try. */
@@ -30,6 +30,8 @@ export interface TransportOptions {
   /** PEM of further certificate authorities, trusted beside those that Node trusts. */
   readonly ca?: string | undefined;
   readonly userAgent: string;
+  /** Where `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are looked up. */
+  readonly environment: ProcessEnvironment;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -40,18 +42,24 @@ const MAX_DISCARDED = 64 * 1024;
 
 /**
  * Connections to one registry, kept open between calls, and to the other origins that it names (token
- * servers, redirect targets).
+ * servers, redirect targets); through a proxy where the environment names one.
  */
 export class Transport {
   readonly #origin: string;
   readonly #userAgent: string;
+  readonly #environment: ProcessEnvironment;
   readonly #options: Pool.Options;
-  readonly #pool: Pool;
+  readonly #tls: Record<string, unknown>;
+  #own: Dispatcher | undefined;
   #others: Agent | undefined;
+  readonly #proxies = new Map<string, ProxyAgent>();
+  #closed = false;
 
   constructor(options: TransportOptions) {
     this.#origin = options.origin;
     this.#userAgent = options.userAgent;
+    this.#environment = options.environment;
+    this.#tls = tlsOptions(options.ca);
     this.#options = {
       allowH2: false,
       connections: CONNECTIONS,
@@ -60,17 +68,18 @@ export class Transport {
       // Each call carries a signal with a total deadline; these would only cut long uploads short.
       headersTimeout: 0,
       bodyTimeout: 0,
-      connect: { timeout: CONNECT_TIMEOUT_MS, ...tlsOptions(options.ca) },
+      connect: { timeout: CONNECT_TIMEOUT_MS, ...this.#tls },
     };
-    this.#pool = new Pool(options.origin, this.#options);
   }
 
   /** Sends one request and follows nothing. @throws OciError `Unreachable` or `CertificateInvalid` */
   async send(request: HttpRequest): Promise<HttpResponse> {
     const { url } = request;
+    const proxy = this.#proxyOf(url);
+    const dispatcher = this.#dispatcher(url, proxy);
     const body = request.body?.();
     try {
-      const response = await this.#dispatcher(url).request({
+      const response = await dispatcher.request({
         origin: url.origin,
         path: `${url.pathname}${url.search}`,
         method: request.method,
@@ -82,19 +91,51 @@ export class Transport {
       response.body.on('error', () => undefined);
       return { status: response.statusCode, headers: response.headers, body: response.body, url };
     } catch (error) {
-      throw transportError(error, url, request.signal);
+      throw transportError(error, url, request.signal, proxy);
     }
   }
 
   /** Ends every connection; calls that are under way fail. */
   async close(): Promise<void> {
-    await Promise.all([this.#pool.destroy(), this.#others?.destroy()]);
+    this.#closed = true;
+    const all = [this.#own, this.#others, ...this.#proxies.values()];
+    await Promise.all(all.filter((one) => one !== undefined).map(async (one) => one.destroy()));
   }
 
-  #dispatcher(url: URL): Dispatcher {
-    if (url.origin === this.#origin) return this.#pool;
+  #proxyOf(url: URL): URL | undefined {
+    try {
+      return proxyFor(url, this.#environment);
+    } catch (error) {
+      if (!(error instanceof ProxyError)) throw error;
+      const { message, hint, facts } = error;
+      throw new OciError('ProxyInvalid', message, { facts, ...(hint === undefined ? {} : { hint }) });
+    }
+  }
+
+  #dispatcher(url: URL, proxy: URL | undefined): Dispatcher {
+    if (this.#closed) throw new OciError('Unreachable', `the client of ${this.#origin} is closed`);
+    if (proxy !== undefined) return this.#proxied(proxy);
+    if (url.origin === this.#origin) {
+      this.#own ??= new Pool(this.#origin, this.#options);
+      return this.#own;
+    }
     this.#others ??= new Agent({ ...this.#options, connections: 4 });
     return this.#others;
+  }
+
+  #proxied(proxy: URL): ProxyAgent {
+    const known = this.#proxies.get(proxy.href);
+    if (known !== undefined) return known;
+    const { connect: _connect, ...options } = this.#options;
+    const agent = new ProxyAgent({
+      ...options,
+      uri: proxy.href,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      requestTls: this.#tls,
+      proxyTls: this.#tls,
+    });
+    this.#proxies.set(proxy.href, agent);
+    return agent;
   }
 }
 
@@ -156,8 +197,12 @@ export function contentLength(response: HttpResponse): number | undefined {
 
 const CERTIFICATE_CODES = /CERT|UNABLE_TO|SELF_SIGNED|ERR_TLS|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE/;
 
-/** Turns what undici throws into an {@link OciError}; an abort comes out as the signal's reason. */
-export function transportError(error: unknown, url: URL, signal: AbortSignal): unknown {
+/**
+ * Turns what undici throws into an {@link OciError}; an abort comes out as the signal's reason.
+ *
+ * @param proxy what the request went through: shown by its host alone
+ */
+export function transportError(error: unknown, url: URL, signal: AbortSignal, proxy?: URL): unknown {
   if (signal.aborted) return signal.reason;
   if (error instanceof OciError) return error;
   const code = systemCode(error) ?? '';
@@ -180,9 +225,10 @@ export function transportError(error: unknown, url: URL, signal: AbortSignal): u
     });
   }
   const detail = errorMessage(error) || code;
-  return new OciError('Unreachable', `${url.host} cannot be reached: ${detail}`, {
+  const through = proxy === undefined ? '' : ` through the proxy ${proxy.host}`;
+  return new OciError('Unreachable', `${url.host} cannot be reached${through}: ${detail}`, {
     cause: error,
     retryable: true,
-    facts: { host: url.host, reason: code },
+    facts: { host: url.host, reason: code, ...(proxy === undefined ? {} : { proxy: proxy.host }) },
   });
 }
