@@ -1,20 +1,19 @@
 import { isRecord } from '@mural/core';
-import {
-  type Document,
-  isAlias,
-  isMap,
-  isNode,
-  isPair,
-  isScalar,
-  isSeq,
-  LineCounter,
-  type Node,
-  parseAllDocuments,
-} from 'yaml';
+import { type Document, LineCounter, parseAllDocuments, type Scalar, visit } from 'yaml';
+import { type Edit, type TextEdit, textEdit } from './edits.ts';
 import type { Finding } from './finding.ts';
+import { offsetOf, type Path, scalarsOf, startOf } from './place.ts';
 
-/** Where something stands in the tree: keys and, in lists, indices. */
-export type Path = readonly (string | number)[];
+/** A finding with the change that would mend it. */
+export interface Found extends Finding {
+  readonly edit?: TextEdit;
+}
+
+/** What a rule says of a place; `edit` is a change at the same place unless `editAt` names another. */
+export type About = Omit<Finding, 'file' | 'line' | 'column' | 'fixable'> & {
+  readonly edit?: Edit | undefined;
+  readonly editAt?: Path;
+};
 
 /** A parsed file that can tell where each key and value stands. */
 export interface ValuesDocument {
@@ -22,7 +21,9 @@ export interface ValuesDocument {
   /** The content with what is `null` left out: to Helm, null unsets a key. */
   readonly data: unknown;
   /** A finding at the value of `path`, or, with `'key'`, at the key that leads to it. */
-  finding(path: Path, about: Omit<Finding, 'file' | 'line' | 'column'>, at?: 'key' | 'value'): Finding;
+  finding(path: Path, about: About, at?: 'key' | 'value'): Found;
+  /** Every key and every scalar value, with its path. */
+  scalars(): Iterable<{ readonly path: Path; readonly scalar: Scalar; readonly at: 'key' | 'value' }>;
 }
 
 const MAX_ALIASES = 100;
@@ -49,7 +50,7 @@ export function readDocument(
     document.errors.map(({ code, message, pos }) =>
       code === 'DUPLICATE_KEY'
         ? error(pos[0], 'duplicate-key', `the key ${keyAt(text, pos[0])} stands twice in one mapping`)
-        : error(pos[0], 'yaml', `invalid YAML: ${message}`),
+        : error(pos[0], 'yaml', `invalid YAML: ${WITHOUT_CONTENT[code] ?? message}`),
     ),
   );
   const [first, second] = documents;
@@ -58,25 +59,59 @@ export function readDocument(
   }
   if (findings.length > 0) return { findings };
   const data = content(first);
-  if (typeof data === 'string') return { findings: [error(0, 'yaml', `invalid YAML: ${data}`)] };
+  if ('problem' in data) return { findings: [error(data.offset, 'yaml', `invalid YAML: ${data.problem}`)] };
   if (first !== undefined && data.value !== undefined && !isRecord(data.value)) {
-    return { findings: [error(start(first.contents) ?? 0, 'mapping', 'a values file is a mapping')] };
+    return { findings: [error(startOf(first.contents) ?? 0, 'mapping', 'a values file is a mapping')] };
   }
   const document: ValuesDocument = {
     file,
     data: data.value ?? {},
-    finding: (path, about, at = 'value') => ({ ...position(offsetOf(first, path, at)), ...about }),
+    finding: (path, { edit, editAt, ...about }, at = 'value') => {
+      const change =
+        edit === undefined || first === undefined ? undefined : textEdit(text, first, editAt ?? path, edit);
+      const place = position(offsetOf(first, path, at));
+      return { ...place, ...about, ...(change === undefined ? {} : { fixable: true, edit: change }) };
+    },
+    scalars: () => scalarsOf(first?.contents),
   };
   return { document, findings: [] };
 }
 
+/** For errors whose own text repeats what stands in the file, which may be a password. */
+const WITHOUT_CONTENT: Readonly<Record<string, string>> = {
+  BAD_ALIAS: 'an alias (*name) that no anchor stands before; a value that begins with * needs quotes',
+  BAD_DIRECTIVE: 'a directive (%NAME) that is not known; a value that begins with % needs quotes',
+  BAD_DQ_ESCAPE: 'an escape that is not known in double quotes; use single quotes',
+  BAD_SCALAR_START: 'a value that begins with a reserved character needs quotes',
+  TAG_RESOLVE_FAILED: 'a tag (!name) that cannot be read; a value that begins with ! needs quotes',
+  UNEXPECTED_TOKEN: 'something stands here that cannot; a value with special characters needs quotes',
+};
+
+type Content = { readonly value: unknown } | { readonly problem: string; readonly offset: number };
+
 /** The content as plain values, or what is wrong with its aliases. */
-function content(document: Document | undefined): { readonly value: unknown } | string {
+function content(document: Document | undefined): Content {
   try {
     return { value: withoutNulls(document?.toJS({ maxAliasCount: MAX_ALIASES })) };
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    const lost = document === undefined ? undefined : lostAlias(document);
+    if (lost !== undefined) return { problem: WITHOUT_CONTENT.BAD_ALIAS ?? '', offset: lost };
+    const merge = error instanceof Error && error.message.startsWith('Merge');
+    return { problem: merge ? 'what << merges must be a mapping' : 'its aliases repeat too much', offset: 0 };
   }
+}
+
+/** Where an alias stands that names no anchor. */
+function lostAlias(document: Document): number | undefined {
+  let offset: number | undefined;
+  visit(document, {
+    Alias: (_key, alias) => {
+      if (alias.resolve(document) !== undefined) return undefined;
+      offset = alias.range?.[0] ?? 0;
+      return visit.BREAK;
+    },
+  });
+  return offset;
 }
 
 function withoutNulls(value: unknown): unknown {
@@ -88,41 +123,6 @@ function withoutNulls(value: unknown): unknown {
       .filter(([, inner]) => inner !== null)
       .map(([key, inner]) => [key, withoutNulls(inner)]),
   );
-}
-
-/** The offset of what `path` leads to, or of the deepest part of it that the file holds. */
-function offsetOf(document: Document | undefined, path: Path, at: 'key' | 'value'): number {
-  let node: unknown = document?.contents;
-  let offset = start(node) ?? 0;
-  for (const [index, step] of path.entries()) {
-    const next = child(document, node, step);
-    if (next === undefined) break;
-    const last = index === path.length - 1;
-    offset = (last && at === 'value' ? start(next.value) : start(next.key)) ?? offset;
-    node = next.value;
-  }
-  return offset;
-}
-
-function child(
-  document: Document | undefined,
-  parent: unknown,
-  step: string | number,
-): { readonly key: unknown; readonly value: unknown } | undefined {
-  const node: unknown = isAlias(parent) && document !== undefined ? parent.resolve(document) : parent;
-  if (isSeq(node)) {
-    const item = node.items[Number(step)];
-    return item === undefined ? undefined : { key: item, value: item };
-  }
-  if (!isMap(node)) return undefined;
-  const pair = node.items.find(
-    (item) => isPair(item) && String(isScalar(item.key) ? item.key.value : item.key) === String(step),
-  );
-  return pair === undefined ? undefined : { key: pair.key, value: pair.value ?? pair.key };
-}
-
-function start(node: unknown): number | undefined {
-  return isNode(node) ? (node as Node).range?.[0] : undefined;
 }
 
 function keyAt(text: string, offset: number): string {

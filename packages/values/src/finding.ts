@@ -6,11 +6,14 @@ export interface Finding {
   /** From 1. */
   readonly column: number;
   readonly level: 'error' | 'warning';
+  /** What is wrong and what would be right. Never a password. */
   readonly message: string;
   /** Stable name of the rule that found it. */
   readonly rule: string;
   /** What to write instead, where there is one answer. */
   readonly fix?: string;
+  /** Whether {@link fixValues} writes it: only what is certain, and can be done without moving anything else. */
+  readonly fixable?: boolean;
 }
 
 /** `FILE:LINE:COLUMN: level: message (rule)`, the form that editors and CI know how to jump to. */

@@ -7,4 +7,6 @@ export {
   SpokeValues,
   Values,
 } from './schema.ts';
-export { defaultValues, lintValues, type ParsedValues, parseValues } from './values.ts';
+export { type FixedValues, fixValues } from './fix.ts';
+export { lintValues } from './lint.ts';
+export { defaultValues, type ParsedValues, parseValues } from './values.ts';

@@ -1,6 +1,6 @@
 import { readDocument } from './document.ts';
 import { type Finding, hasErrors } from './finding.ts';
-import { RULES } from './rules.ts';
+import { lintValues } from './lint.ts';
 import { Values } from './schema.ts';
 
 /** What a file says, and what is wrong with it. */
@@ -8,14 +8,6 @@ export interface ParsedValues {
   /** The values with defaults filled in; the defaults alone when a finding is an error. */
   readonly values: Values;
   readonly findings: readonly Finding[];
-}
-
-/** Everything that is wrong in the text of a values file, in the order of the file. Never throws. */
-export function lintValues(text: string, file: string): readonly Finding[] {
-  const { document, findings } = readDocument(text, file);
-  if (document === undefined) return findings;
-  const found = RULES.flatMap((rule) => [...rule.check(document)]);
-  return found.sort((a, b) => a.line - b.line || a.column - b.column);
 }
 
 /**
