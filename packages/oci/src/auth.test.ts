@@ -79,7 +79,7 @@ describe('basic authentication', () => {
     registry.credential = { ...credential, password: 'fresh' };
     registry.fail({ times: 1, fault: { kind: 'answer', status: 403, body } });
     await client.ping();
-    expect(asked.at(-1)).toEqual({ rejected: credential });
+    expect(asked.at(-1)).toEqual({ rejected: credential, to: registry.host, insecure: true });
     registry.credential = { ...credential, password: 'fresher' };
     await expect(client.ping()).rejects.toMatchObject({ code: 'AuthenticationFailed' });
   });

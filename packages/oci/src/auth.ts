@@ -1,6 +1,12 @@
 import { type Clock, SingleFlight } from '@mural/core';
 import { type Challenge, parseChallenges } from './challenge.ts';
-import { basicHeader, type Credential, type CredentialProvider } from './credentials.ts';
+import {
+  basicHeader,
+  type Credential,
+  credentialOfHeader,
+  type CredentialProvider,
+  type CredentialRequest,
+} from './credentials.ts';
 import { OciError } from './errors.ts';
 import { header, type HttpResponse, readBounded, type Transport } from './transport.ts';
 
@@ -39,8 +45,6 @@ export class Authenticator {
   readonly #tokens = new Map<string, Token>();
   readonly #exchanges = new SingleFlight<Token>();
   #mode: Mode = { scheme: 'none' };
-  /** What the last refused request carried, to see whether the provider has something new. */
-  #sent: Credential | undefined;
 
   constructor(origin: URL, credentials: CredentialProvider, transport: Transport, clock: Clock) {
     this.#origin = origin;
@@ -53,8 +57,8 @@ export class Authenticator {
   async header(scope: Scope, signal: AbortSignal): Promise<string | undefined> {
     if (this.#mode.scheme === 'none') return undefined;
     if (this.#mode.scheme === 'basic') {
-      this.#sent = await this.#credentials();
-      return this.#sent === undefined ? undefined : basicHeader(this.#sent);
+      const credential = await this.#ask({}, this.#origin, signal);
+      return credential === undefined ? undefined : basicHeader(credential);
     }
     const token = await this.#token(this.#mode, scope, undefined, signal);
     return `Bearer ${token.value}`;
@@ -82,10 +86,9 @@ export class Authenticator {
       const next = `Bearer ${token.value}`;
       return next === sent ? undefined : next;
     }
-    const rejected = sent === undefined ? undefined : this.#sent;
-    const credential = await this.#credentials(rejected === undefined ? {} : { rejected });
+    const rejected = credentialOfHeader(sent);
+    const credential = await this.#ask(rejected === undefined ? {} : { rejected }, this.#origin, signal);
     if (credential === undefined) return undefined;
-    this.#sent = credential;
     const next = basicHeader(credential);
     return next === sent ? undefined : next;
   }
@@ -159,13 +162,42 @@ export class Authenticator {
     if (mode.service !== undefined) url.searchParams.set('service', mode.service);
     if (scope !== '') url.searchParams.set('scope', scope);
     const trusted = url.protocol === 'https:' || url.origin === this.#origin.origin;
-    const credential = trusted ? await this.#credentials() : undefined;
+    let credential = trusted ? await this.#ask({}, url, signal) : undefined;
+    let { response, body } = await this.#askTokenServer(url, credential, signal);
+    if (credential !== undefined && (response.status === 401 || response.status === 403)) {
+      const next = await this.#ask({ rejected: credential }, url, signal);
+      if (next !== undefined && basicHeader(next) !== basicHeader(credential)) {
+        credential = next;
+        ({ response, body } = await this.#askTokenServer(url, credential, signal));
+      }
+    }
+    if (response.status !== 200) throw tokenRefused(url, response);
+    return readToken(body, url, this.#clock.now());
+  }
+
+  async #askTokenServer(
+    url: URL,
+    credential: Credential | undefined,
+    signal: AbortSignal,
+  ): Promise<{ readonly response: HttpResponse; readonly body: Buffer }> {
     const headers: Record<string, string> = { accept: 'application/json' };
     if (credential !== undefined) headers['authorization'] = basicHeader(credential);
     const response = await this.#transport.send({ method: 'GET', url, headers, signal });
-    const body = await readBounded(response, MAX_TOKEN_BODY, 'the answer of the token server');
-    if (response.status !== 200) throw tokenRefused(url, response);
-    return readToken(body, url, this.#clock.now());
+    return { response, body: await readBounded(response, MAX_TOKEN_BODY, 'the answer of the token server') };
+  }
+
+  /** Asks the provider for what may be sent to `url`, and waits for it no longer than the call lasts. */
+  async #ask(request: CredentialRequest, url: URL, signal: AbortSignal): Promise<Credential | undefined> {
+    signal.throwIfAborted();
+    const full = { ...request, to: url.host, insecure: url.protocol !== 'https:' };
+    const { promise: aborted, reject } = Promise.withResolvers<never>();
+    const onAbort = (): void => reject(signal.reason as Error);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await Promise.race([this.#credentials(full), aborted]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
   }
 }
 

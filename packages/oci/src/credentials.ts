@@ -10,6 +10,10 @@ export interface Credential {
 export interface CredentialRequest {
   /** The credential that the registry has just refused: a cached copy of it should not be given again. */
   readonly rejected?: Credential;
+  /** The host, with a port that is not the scheme's own, that the credential is about to be sent to. */
+  readonly to?: string;
+  /** Whether it is about to be sent over plain HTTP. */
+  readonly insecure?: boolean;
 }
 
 /**
@@ -26,6 +30,14 @@ export function staticCredentials(credential: Credential | undefined): Credentia
 /** The value of an `Authorization` header (RFC 7617, UTF-8). */
 export function basicHeader(credential: Credential): string {
   return `Basic ${Buffer.from(`${credential.username}:${credential.password}`).toString('base64')}`;
+}
+
+/** The opposite of {@link basicHeader}; `undefined` for any other header. */
+export function credentialOfHeader(value: string | undefined): Credential | undefined {
+  if (value === undefined || !value.startsWith('Basic ')) return undefined;
+  const text = Buffer.from(value.slice('Basic '.length), 'base64').toString('utf8');
+  const colon = text.indexOf(':');
+  return colon < 0 ? undefined : { username: text.slice(0, colon), password: text.slice(colon + 1) };
 }
 
 /**
