@@ -4,9 +4,15 @@ import type { Digest } from './digest.ts';
 import { OciError } from './errors.ts';
 import { type Descriptor, MEDIA_TYPES, type ParsedManifest, parseManifest } from './manifest.ts';
 
+/** What a copy asks of a registry. */
+export type CopyClient = Pick<
+  RegistryClient,
+  'getManifest' | 'headBlob' | 'headManifest' | 'listReferrers' | 'putBlob' | 'putManifest' | 'streamBlob'
+>;
+
 /** One end of a copy. */
 export interface CopyEnd {
-  readonly client: RegistryClient;
+  readonly client: CopyClient;
   readonly repository: string;
   /** A tag or digest. At the target it is optional: without one the copy is found by its digest. */
   readonly reference?: string | undefined;
@@ -16,6 +22,8 @@ export interface CopyEnd {
 export interface CopyOptions {
   /** Also what refers to the manifests: signatures, attestations, SBOMs. */
   readonly referrers?: boolean | undefined;
+  /** Awaited before each manifest that is put, so that a caller can keep to a registry's limit. */
+  readonly beforeManifest?: ((signal: AbortSignal | undefined) => Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -60,6 +68,7 @@ export async function copyArtifact(
   if (tag !== fetched.digest) {
     const held = await to.client.headManifest(to.repository, tag, options.signal);
     if (held?.digest !== fetched.digest) {
+      await options.beforeManifest?.(options.signal);
       await to.client.putManifest(to.repository, tag, fetched.bytes, fetched.mediaType, options.signal);
     }
   }
@@ -86,6 +95,7 @@ async function copyManifest(run: Run, fetched: Fetched, depth: number): Promise<
     await copyChildren(run, parsed, depth);
   }
   if (there === undefined) {
+    await options.beforeManifest?.(options.signal);
     await to.client.putManifest(
       to.repository,
       fetched.digest,

@@ -46,6 +46,8 @@ export const MigrationState = z.strictObject({
   switched: z.array(SpokeName).max(100_000),
   /** Spokes that count as moved although they do not report. */
   assumed: z.array(SpokeName).max(100_000),
+  /** Spokes that were told to move and have not been seen to have done so. */
+  wave: z.array(SpokeName).max(100_000).default([]),
   /** Workloads (`namespace/name`) of the wave under way that were not at their digest before it began, by spoke. */
   behind: z.record(SpokeName, z.array(z.string().max(600))),
   /** Waves that are through, in the present direction. */
@@ -78,8 +80,8 @@ export function parseMigration(text: string | undefined): MigrationState | undef
 }
 
 /** Whether a migration has begun and not ended: both registries are needed. */
-export function isUnderWay(state: MigrationState | undefined): state is MigrationState {
-  return state !== undefined && state.phase !== 'Completed' && state.phase !== 'RolledBack';
+export function isUnderWay(state: MigrationState): boolean {
+  return state.phase !== 'Completed' && state.phase !== 'RolledBack';
 }
 
 /**
@@ -90,7 +92,7 @@ export function isUnderWay(state: MigrationState | undefined): state is Migratio
  * which of them is in force, so that a kill between two writes leaves every spoke where it was.
  */
 export function sideOf(state: MigrationState | undefined, spoke: string): MigrationSide | undefined {
-  if (!isUnderWay(state)) return undefined;
+  if (state === undefined || !isUnderWay(state)) return undefined;
   return state.switched.includes(spoke) ? 'to' : 'from';
 }
 

@@ -1,0 +1,96 @@
+import { errorMessage } from '@mural/core';
+import { OciError, parseRepositoryUrl } from '@mural/oci';
+import { MigrationError } from './errors.ts';
+import type { Fleet } from './fleet.ts';
+import type { Direction } from './session.ts';
+import type { MigrationEnd, MigrationPlan, MigrationPorts } from './ports.ts';
+import type { MigrationSide } from './state.ts';
+
+/**
+ * Finds what would go wrong on the way, before anything is changed.
+ *
+ * @returns what is worth knowing and stops nothing
+ * @throws MigrationError
+ */
+export async function checkWay(
+  world: { readonly plan: MigrationPlan; readonly ports: MigrationPorts; readonly signal: AbortSignal },
+  direction: Direction,
+  fleet: Fleet,
+): Promise<string[]> {
+  const { plan, ports, signal } = world;
+  const target = plan[direction.target];
+  const warnings = [...checkInputs(fleet, target), ...checkFixed(fleet, plan)];
+  await probe(ports, target, direction.target, signal);
+  try {
+    await probe(ports, plan[direction.source], direction.source, signal);
+  } catch (error) {
+    // A registry that has failed is a reason to go back, and what is still at the old one needs no source.
+    if (direction.target === 'to') throw error;
+    warnings.push(errorMessage(error));
+  }
+  return warnings;
+}
+
+async function probe(
+  ports: MigrationPorts,
+  end: MigrationEnd,
+  side: MigrationSide,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await ports.registries.probe(side, true, signal);
+  } catch (error) {
+    if (!(error instanceof OciError)) throw error;
+    throw new MigrationError('RegistryUnusable', `${end.url} cannot be used: ${error.message}`, {
+      cause: error,
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+      facts: { url: end.url },
+      retryable: error.retryable,
+    });
+  }
+}
+
+function checkInputs(fleet: Fleet, target: MigrationEnd): string[] {
+  const host = parseRepositoryUrl(target.url).registry;
+  const lost = fleet.elsewhere.find(({ url }) => url !== undefined && hostOf(url) !== host);
+  if (lost !== undefined) {
+    throw new MigrationError(
+      'ArtifactElsewhere',
+      `${lost.user} is made from ${lost.url ?? ''}, and hue reads its input from its own registry, which will be ${host}`,
+      {
+        facts: { user: lost.user, url: lost.url },
+        hint: "Leave the url of the artifact out: it is then read from hue's repository, which is copied.",
+      },
+    );
+  }
+  return fleet.elsewhere
+    .filter(({ url }) => url === undefined)
+    .map(({ user }) => `${user} computes the tag or digest of its artifact: it is not copied`);
+}
+
+function hostOf(url: string): string | undefined {
+  try {
+    return parseRepositoryUrl(url).registry;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Spokes whose registry does not follow from the values. */
+function checkFixed(fleet: Fleet, plan: MigrationPlan): string[] {
+  const ends = new Set([plan.from.url, plan.to.url]);
+  const fixed = fleet.spokes.filter(({ fixedUrl }) => fixedUrl !== undefined);
+  const stuck = fixed.filter(({ fixedUrl }) => ends.has(fixedUrl ?? ''));
+  if (stuck.length > 0) {
+    const names = stuck.map(({ name }) => name);
+    throw new MigrationError(
+      'SpokeRegistryFixed',
+      `spec.ociRegistry of ${names.slice(0, 5).join(', ')} was not written from the values, so they cannot move it`,
+      {
+        facts: { spokes: names },
+        hint: `Remove it (kubectl patch spoke ${names[0] ?? ''} --type=merge --patch '{"spec":{"ociRegistry":null}}'), or put it into the values.`,
+      },
+    );
+  }
+  return fixed.map(({ name, fixedUrl }) => `spoke ${name} keeps its own registry, ${fixedUrl ?? ''}`);
+}
