@@ -18,6 +18,7 @@ export const API_ERRORS = {
   DigestInvalid: { status: 400, oci: 'DIGEST_INVALID' },
   EncodingUnsupported: { status: 415, oci: 'UNSUPPORTED' },
   Internal: { status: 500, oci: 'UNKNOWN' },
+  IssuerUnavailable: { status: 503, oci: 'UNAVAILABLE' },
   ManifestBlobUnknown: { status: 400, oci: 'MANIFEST_BLOB_UNKNOWN' },
   ManifestInvalid: { status: 400, oci: 'MANIFEST_INVALID' },
   ManifestTooLarge: { status: 413, oci: 'SIZE_INVALID' },
@@ -28,6 +29,7 @@ export const API_ERRORS = {
   PaginationInvalid: { status: 400, oci: 'PAGINATION_NUMBER_INVALID' },
   RangeInvalid: { status: 416, oci: 'RANGE_INVALID' },
   RouteUnknown: { status: 404, oci: 'UNSUPPORTED' },
+  ScopeInvalid: { status: 400, oci: 'UNSUPPORTED' },
   SizeInvalid: { status: 400, oci: 'SIZE_INVALID' },
   StorageFailed: { status: 503, oci: 'UNAVAILABLE' },
   StorageFull: { status: 507, oci: 'UNAVAILABLE' },
@@ -70,9 +72,16 @@ export class RegistryError extends MuralError<RegistryErrorCode> {
 export type RegistrySetupErrorCode =
   | 'DataDirectoryInUse'
   | 'DataDirectoryInvalid'
+  | 'ClientCertificatesInvalid'
   | 'HtpasswdInvalid'
   | 'ListenInsecure'
   | 'ListenFailed'
+  | 'OidcInvalid'
+  | 'PolicyInvalid'
+  | 'RobotInvalid'
+  | 'RobotUnknown'
+  | 'TokenOptionsInvalid'
+  | 'RulesInvalid'
   | 'UserInvalid';
 
 /** Why a registry could not be started or given a user. */

@@ -1,5 +1,5 @@
 import { generateKeyPairSync, sign } from 'node:crypto';
-import type { TlsMaterial } from './server.ts';
+import type { TlsMaterial } from './tls.ts';
 
 const ECDSA_WITH_SHA256 = oid([0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02]);
 const COMMON_NAME = oid([0x55, 0x04, 0x03]);

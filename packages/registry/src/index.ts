@@ -1,10 +1,23 @@
 export { parseHtpasswd } from './auth/htpasswd.ts';
-export type { RegistryAction, RegistryPolicy } from './auth/policy.ts';
-export type { AnonymousAccess, RegistryUser } from './auth/users.ts';
+export { type AccessOptions, checkAccess } from './auth/access.ts';
+export type { AnonymousAccess } from './auth/caller.ts';
+export type { CertificateRule, ClientCertificates } from './auth/client-certificates.ts';
+export type { OidcIssuer, OidcRule } from './auth/oidc.ts';
+export { ACTIONS, type RegistryAction, type RegistryPolicy } from './auth/policy.ts';
+export {
+  openRobots,
+  type Robot,
+  type RobotAccounts,
+  type RobotSecret,
+  type RobotSettings,
+} from './auth/robots.ts';
+export type { TokenOptions } from './auth/tokens.ts';
+export type { RegistryUser } from './auth/users.ts';
 export {
   RegistryError,
   type RegistryErrorCode,
   RegistrySetupError,
   type RegistrySetupErrorCode,
 } from './errors.ts';
-export { type RegistryOptions, type RunningRegistry, startRegistry, type TlsMaterial } from './server.ts';
+export { type RegistryOptions, type RunningRegistry, startRegistry } from './server.ts';
+export type { TlsMaterial } from './tls.ts';

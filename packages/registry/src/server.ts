@@ -2,20 +2,18 @@ import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import { type AddressInfo, BlockList, isIP } from 'node:net';
 import { type Clock, type Logger, silentLogger, systemClock } from '@mural/core';
-import { type AnonymousAccess, type RegistryUser, Users } from './auth/users.ts';
+import { Access, type AccessOptions } from './auth/access.ts';
+import { anonymousMayWrite } from './auth/caller.ts';
+import type { RobotAccounts } from './auth/robots.ts';
+import type { RegistryUser } from './auth/users.ts';
 import { RegistrySetupError } from './errors.ts';
 import { createHandler, type Handler } from './http/handler.ts';
 import { Store } from './store/store.ts';
 import type { UploadLimits } from './store/uploads.ts';
-
-/** A certificate with what is needed of its chain, and its key, as PEM. */
-export interface TlsMaterial {
-  readonly cert: string;
-  readonly key: string;
-}
+import { Tls, type TlsMaterial } from './tls.ts';
 
 /** How {@link startRegistry} sets a registry up. */
-export interface RegistryOptions {
+export interface RegistryOptions extends AccessOptions {
   /** Folder for all data; created if need be, and used by one registry at a time. */
   readonly dataDir: string;
   /** Address to listen on, `127.0.0.1` unless told. */
@@ -24,9 +22,6 @@ export interface RegistryOptions {
   readonly port: number;
   /** Without it the registry speaks plain HTTP, which only a loopback address allows. */
   readonly tls?: TlsMaterial;
-  readonly users?: readonly RegistryUser[];
-  /** What is open to those without credentials, `none` unless told; `push` only on a loopback address. */
-  readonly anonymous?: AnonymousAccess;
   readonly log?: Logger;
   /** Takes one line for each request. */
   readonly accessLog?: Logger;
@@ -53,14 +48,33 @@ export interface RunningRegistry {
   /** Adds a user or replaces the one of that name; users live as long as the process. */
   setUser(user: RegistryUser): Promise<void>;
   removeUser(name: string): Promise<void>;
-  /** Uses another certificate for connections from now on. */
-  setTls(tls: TlsMaterial): void;
+  /**
+   * Replaces all users by these. What is remembered of the ones that stay as they are stays good.
+   *
+   * @throws RegistrySetupError `UserInvalid`, `PolicyInvalid`, and then nothing has changed
+   */
+  setUsers(users: readonly RegistryUser[]): Promise<void>;
+  /** Accounts with generated secrets, kept in the data folder. */
+  readonly robots: RobotAccounts;
+  /** Signs tokens with another key from now on; those of the one before stay good until they end. */
+  rotateTokenKey(): void;
+  /**
+   * Uses another certificate for connections from now on, and other authorities for those of clients
+   * where `clientCa` is given: a connection that was opened before then has no certificate any more.
+   */
+  setTls(tls: TlsMaterial & { readonly clientCa?: string }): void;
   /** Finishes what is running, for 5 seconds at most, and gives the folder up. */
   close(): Promise<void>;
 }
 
 const MIB = 1024 * 1024;
-const UPLOADS: UploadLimits = { perRepository: 1000, total: 4000, idleMs: 24 * 3_600_000 };
+const UPLOADS: UploadLimits = {
+  perRepository: 1000,
+  total: 4000,
+  idleMs: 24 * 3_600_000,
+  ageMs: 7 * 24 * 3_600_000,
+  bytes: 1024 ** 4,
+};
 const USE_MS = 15 * 60_000;
 const KEEP_ALIVE_MS = 75_000;
 const HEADERS_MS = 20_000;
@@ -72,16 +86,15 @@ const MAX_CONNECTIONS = 20_000;
 /**
  * Starts the embedded registry: distribution-spec 1.1 with the end points of its main branch.
  *
- * @throws RegistrySetupError `ListenInsecure` for plain HTTP or `anonymous: 'push'` on an address
- *   that is not loopback, `ListenFailed`, `DataDirectoryInUse`, `DataDirectoryInvalid`, `UserInvalid`
+ * @throws RegistrySetupError `ListenInsecure` for plain HTTP or anonymous writes on an address that is
+ *   not loopback, and for client certificates without TLS; `ListenFailed`, `DataDirectoryInUse`,
+ *   `DataDirectoryInvalid`; `UserInvalid` and what else says that access cannot be set up so
  */
 export async function startRegistry(options: RegistryOptions): Promise<RunningRegistry> {
   const listen = options.listen ?? '127.0.0.1';
   requireSafe(options, listen);
   const clock = options.clock ?? systemClock;
   const log = options.log ?? silentLogger;
-  const users = new Users(clock, options.anonymous ?? 'none');
-  for (const user of options.users ?? []) users.set(user);
   const store = await Store.open({
     dataDir: options.dataDir,
     clock,
@@ -92,19 +105,22 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
     uploads: { ...UPLOADS, ...options.uploads },
     useMs: USE_MS,
   });
+  const access = await openAccess(options, { clock, log, store });
   const handler = createHandler({
     store,
-    users,
+    access,
     clock,
     sparseManifests: options.sparseManifests ?? false,
     log,
     accessLog: options.accessLog ?? silentLogger,
   });
   const active = new ActiveRequests(handler);
-  const server = serve(active.handler, options);
+  const tls = options.tls === undefined ? undefined : new Tls(options.tls, options.clientCertificates);
+  const server = serve(active.handler, options, { tls, access });
   try {
     await listenOn(server, listen, options.port);
   } catch (error) {
+    await access.close();
     await store.close();
     throw new RegistrySetupError('ListenFailed', 'The registry cannot listen on this address.', {
       cause: error,
@@ -115,14 +131,18 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
   return {
     url: `${options.tls === undefined ? 'http' : 'https'}://${host}`,
     host,
-    setUser: async (user) => users.set(user),
-    removeUser: async (name) => users.remove(name),
-    setTls: (tls) => {
-      if ('setSecureContext' in server) server.setSecureContext({ ...tls });
+    setUser: async (user) => access.setUser(user),
+    removeUser: async (name) => access.users.remove(name),
+    setUsers: async (users) => access.setUsers(users),
+    robots: access.robots,
+    rotateTokenKey: () => access.tokens?.rotate(),
+    setTls: (material) => {
+      if ('setSecureContext' in server && tls?.use(server, material) === true)
+        access.certificates.forgetAll();
     },
     close: async () => {
       await shutDown(server, active);
-      await users.close();
+      await access.close();
       await store.close();
     },
   };
@@ -147,7 +167,24 @@ class ActiveRequests {
   }
 }
 
-function serve(handler: Handler, options: RegistryOptions): Server | TlsServer {
+/** Gives the folder up again when the users cannot be used. */
+async function openAccess(
+  options: RegistryOptions,
+  { clock, log, store }: { readonly clock: Clock; readonly log: Logger; readonly store: Store },
+): Promise<Access> {
+  try {
+    return Access.open(options.dataDir, options, clock, log);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+function serve(
+  handler: Handler,
+  options: RegistryOptions,
+  { tls, access }: { readonly tls: Tls | undefined; readonly access: Access },
+): Server | TlsServer {
   const settings = {
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: HEADERS_MS,
@@ -158,9 +195,8 @@ function serve(handler: Handler, options: RegistryOptions): Server | TlsServer {
     highWaterMark: 256 * 1024,
   };
   const server =
-    options.tls === undefined
-      ? createServer(settings)
-      : createTlsServer({ ...settings, ...options.tls, minVersion: 'TLSv1.2' });
+    tls === undefined ? createServer(settings) : createTlsServer({ ...settings, ...tls.options });
+  if (tls !== undefined) server.on('secureConnection', (socket) => access.opened(socket));
   server.timeout = options.idleTimeoutMs ?? IDLE_MS;
   server.maxConnections = MAX_CONNECTIONS;
   server.on('request', (request, response) => void handler(request, response));
@@ -191,6 +227,9 @@ async function shutDown(server: Server | TlsServer, active: ActiveRequests): Pro
 }
 
 function requireSafe(options: RegistryOptions, listen: string): void {
+  if (options.clientCertificates !== undefined && options.tls === undefined) {
+    throw new RegistrySetupError('ListenInsecure', 'Client certificates need TLS.', { facts: { listen } });
+  }
   if (isLoopback(listen)) return;
   const facts = { listen };
   if (options.tls === undefined) {
@@ -203,7 +242,7 @@ function requireSafe(options: RegistryOptions, listen: string): void {
       },
     );
   }
-  if (options.anonymous === 'push') {
+  if (anonymousMayWrite(options.anonymous ?? 'none')) {
     throw new RegistrySetupError(
       'ListenInsecure',
       'Anonymous pushes are allowed on loopback addresses only.',

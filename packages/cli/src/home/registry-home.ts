@@ -61,7 +61,7 @@ async function assemble(
         {
           name: 'admin',
           password,
-          policies: [{ repositories: '**', actions: ['pull', 'push', 'delete'] }],
+          policies: [{ repositories: '**', actions: ['read', 'create', 'update', 'delete'] }],
         },
       ],
       log: logs.main,

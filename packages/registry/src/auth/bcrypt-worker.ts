@@ -1,12 +1,12 @@
 import { parentPort } from 'node:worker_threads';
 import { compareSync } from 'bcryptjs';
 
-parentPort?.on('message', (request: { call: number; password: string; hash: string }) => {
+parentPort?.on('message', (request: { password: string; hash: string }) => {
   let matches = false;
   try {
     matches = compareSync(request.password, request.hash);
   } catch {
     // A hash that cannot be read matches nothing.
   }
-  parentPort?.postMessage({ call: request.call, matches });
+  parentPort?.postMessage(matches);
 });

@@ -3,7 +3,9 @@ import type { RegistryPolicy } from './policy.ts';
 import type { RegistryUser } from './users.ts';
 
 const BCRYPT = /^\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}$/;
-const EVERYTHING: readonly RegistryPolicy[] = [{ repositories: '**', actions: ['pull', 'push', 'delete'] }];
+const EVERYTHING: readonly RegistryPolicy[] = [
+  { repositories: '**', actions: ['read', 'create', 'update', 'delete'] },
+];
 
 /** Whether `text` is a hash as bcrypt writes it. */
 export function isBcryptHash(text: string): boolean {

@@ -1,9 +1,10 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { type Clock, SingleFlight } from '@mural/core';
-import { RegistryError, RegistrySetupError } from '../errors.ts';
-import { BcryptVerifier } from './bcrypt.ts';
+import { jsonEqual } from '@mural/core';
+import { RegistrySetupError } from '../errors.ts';
+import type { Asking, BcryptVerifier } from './bcrypt.ts';
+import { type Caller, callerWith } from './caller.ts';
 import { isBcryptHash } from './htpasswd.ts';
-import { compilePolicies, type Permission, type RegistryPolicy } from './policy.ts';
+import { checkPolicies, type RegistryPolicy } from './policy.ts';
 
 /** Somebody who may sign in with basic authentication. Give a password or its bcrypt hash. */
 export interface RegistryUser {
@@ -14,141 +15,118 @@ export interface RegistryUser {
   readonly policies: readonly RegistryPolicy[];
 }
 
-/** What those may do who send no credentials. `push` stands for everything. */
-export type AnonymousAccess = 'none' | 'pull' | 'push';
-
-/** Who makes a request. */
-export interface Caller {
-  /** Undefined for somebody without credentials. */
-  readonly name: string | undefined;
-  readonly allows: Permission;
-}
-
-interface Account {
-  readonly name: string;
-  readonly passwordHash: string | undefined;
+/** A user as it is kept; another object as soon as anything of it changes. */
+export interface Account {
+  readonly user: Pick<RegistryUser, 'name' | 'passwordHash' | 'policies'>;
+  readonly caller: Caller;
   /** Keyed hash of the password, when the password itself is known. */
   readonly passwordMac: Buffer | undefined;
-  readonly allows: Permission;
 }
 
-interface Remembered {
-  readonly account: Account | undefined;
-  readonly verified: boolean;
-  readonly until: number;
-  /** Of the users, for refusals of a name that nobody has: the next user may have it. */
-  readonly generation: number;
-}
+/** What begins the names of robot accounts. */
+export const ROBOT_PREFIX = 'robot+';
+/** Verified in place of the hash of somebody who does not exist, at the cost of the others. */
+const DUMMY_SALT_AND_HASH = 'CwTycUXWue0Thq9StjUM0uJ8Q3Qv1x5pG8m7m2Yz6mZ8mYbq3m5S.';
 
-/** How long a verified credential is remembered, in milliseconds. */
-const REMEMBER_MS = 5 * 60_000;
-/** How long a refused one is: long enough to make guessing costly only to the one who guesses. */
-const REMEMBER_REFUSED_MS = 10_000;
-const MAX_REMEMBERED = 20_000;
-const MAX_CREDENTIAL = 4096;
-/** An empty name and password: what skopeo and podman send when they are asked for some and have none. */
-const NO_CREDENTIALS = 'Basic Og==';
-/** Verified in place of the hash of somebody who does not exist, so that both take as long. */
-const DUMMY_HASH = '$2b$10$CwTycUXWue0Thq9StjUM0uJ8Q3Qv1x5pG8m7m2Yz6mZ8mYbq3m5S.';
-
-/**
- * The users of the registry, and who a request comes from.
- *
- * A credential is verified once and remembered for a short time by a keyed hash of it, so that the
- * cost of bcrypt falls on the first request and not on each. What is remembered of a user is void
- * as soon as the user is set anew or removed.
- */
+/** The users of the registry and their passwords. */
 export class Users {
-  readonly #clock: Clock;
-  readonly #anonymous: Caller;
   readonly #accounts = new Map<string, Account>();
-  readonly #remembered = new Map<string, Remembered>();
-  readonly #bcrypt = new BcryptVerifier();
-  readonly #verifying = new SingleFlight<Caller>();
+  readonly #bcrypt: BcryptVerifier;
+  readonly #anonymous: readonly RegistryPolicy[];
   readonly #key = randomBytes(32);
-  #generation = 0;
+  /** `$2b$12$…`: as dear as the dearest hash of a user; undefined while no user has a hash. */
+  #dummyHash: string | undefined;
 
-  constructor(clock: Clock, anonymous: AnonymousAccess) {
-    this.#clock = clock;
-    const allows: Permission =
-      anonymous === 'push' ? () => true : (action) => anonymous === 'pull' && action === 'pull';
-    this.#anonymous = { name: undefined, allows };
+  /** @param anonymous what everybody may do beside what their own policies say */
+  constructor(bcrypt: BcryptVerifier, anonymous: readonly RegistryPolicy[]) {
+    this.#bcrypt = bcrypt;
+    this.#anonymous = anonymous;
+  }
+
+  get(name: string): Account | undefined {
+    return this.#accounts.get(name);
   }
 
   /**
-   * Adds a user or replaces the one of that name.
+   * Adds a user or replaces the one of that name. One that is the same as before is left alone.
    *
-   * @throws RegistrySetupError `UserInvalid`
+   * @throws RegistrySetupError `UserInvalid`, `PolicyInvalid`
    */
   set(user: RegistryUser): void {
-    validate(user);
-    const own = compilePolicies(user.policies);
-    this.#generation += 1;
-    this.#accounts.set(user.name, {
-      name: user.name,
-      passwordHash: user.passwordHash,
-      passwordMac: user.password === undefined ? undefined : this.#mac(user.password),
-      allows: (action, repository) => own(action, repository) || this.#anonymous.allows(action, repository),
-    });
+    checkUser(user);
+    this.#put(user);
+    this.#measure();
   }
 
   remove(name: string): void {
     this.#accounts.delete(name);
+    this.#measure();
   }
 
   /**
-   * Who sends this `Authorization` header. Returns without a promise when the answer is at hand.
+   * Replaces all users by these, or none when one of them cannot be used.
    *
-   * @throws RegistryError `Unauthorized` for credentials that are wrong or cannot be read
+   * @throws RegistrySetupError `UserInvalid`, `PolicyInvalid`
    */
-  authenticate(header: string | undefined): Caller | Promise<Caller> {
-    if (header === undefined || header === NO_CREDENTIALS) return this.#anonymous;
-    if (header.length > MAX_CREDENTIAL) throw unauthorized();
-    const id = this.#mac(header).toString('base64');
-    const known = this.#remembered.get(id);
-    if (known !== undefined && this.#isCurrent(known))
-      return callerOf(known.verified ? known.account : undefined);
-    return this.#verifying.run(id, () => this.#verify(header, id));
-  }
-
-  async close(): Promise<void> {
-    await this.#bcrypt.close();
-  }
-
-  async #verify(header: string, id: string): Promise<Caller> {
-    const { name, password } = parseBasic(header);
-    const account = this.#accounts.get(name);
-    const verified = await this.#matches(account, password);
-    this.#remember(id, account, verified);
-    // The user may have changed while bcrypt was at work.
-    return callerOf(verified && this.#accounts.get(name) === account ? account : undefined);
-  }
-
-  async #matches(account: Account | undefined, password: string): Promise<boolean> {
-    if (account?.passwordMac !== undefined) {
-      return timingSafeEqual(account.passwordMac, this.#mac(password));
+  replace(users: readonly RegistryUser[]): void {
+    const names = new Set<string>();
+    for (const user of users) {
+      checkUser(user);
+      if (names.has(user.name)) throw invalid(user.name, 'the name is there twice');
+      names.add(user.name);
     }
-    if (account?.passwordHash !== undefined) {
-      return await this.#bcrypt.matches(password, account.passwordHash);
+    for (const name of [...this.#accounts.keys()]) if (!names.has(name)) this.#accounts.delete(name);
+    for (const user of users) this.#put(user);
+    this.#measure();
+  }
+
+  /**
+   * Whether this is the password of the account. A refusal costs one verification of a hash as soon as
+   * any user has one, whoever was asked for: its time does not say which names there are.
+   *
+   * @param account undefined for a name that nobody has
+   */
+  async matches(account: Account | undefined, password: string, asking: Asking): Promise<boolean> {
+    if (account?.user.passwordHash !== undefined) {
+      return await this.#bcrypt.matches(password, account.user.passwordHash, asking);
     }
-    const anyHash = [...this.#accounts.values()].some((other) => other.passwordHash !== undefined);
-    if (anyHash) await this.#bcrypt.matches(password, DUMMY_HASH);
+    const expected = account?.passwordMac ?? Buffer.alloc(32);
+    const equal = timingSafeEqual(expected, this.#mac(password));
+    if (equal && account !== undefined) return true;
+    await this.spend(password, asking);
     return false;
   }
 
-  #isCurrent(known: Remembered): boolean {
-    if (known.until < this.#clock.now()) return false;
-    if (known.account === undefined) return known.generation === this.#generation;
-    return this.#accounts.get(known.account.name) === known.account;
+  /** Costs what a wrong password costs. */
+  async spend(password: string, asking: Asking): Promise<void> {
+    if (this.#dummyHash !== undefined) await this.#bcrypt.matches(password, this.#dummyHash, asking);
   }
 
-  #remember(id: string, account: Account | undefined, verified: boolean): void {
-    const until = this.#clock.now() + (verified ? REMEMBER_MS : REMEMBER_REFUSED_MS);
-    this.#remembered.delete(id);
-    this.#remembered.set(id, { account, verified, until, generation: this.#generation });
-    if (this.#remembered.size <= MAX_REMEMBERED) return;
-    const oldest = this.#remembered.keys().next();
-    if (oldest.done !== true) this.#remembered.delete(oldest.value);
+  #put(user: RegistryUser): void {
+    const { name, passwordHash, password, policies } = user;
+    const passwordMac = password === undefined ? undefined : this.#mac(password);
+    const before = this.#accounts.get(name);
+    if (
+      before !== undefined &&
+      before.user.passwordHash === passwordHash &&
+      before.passwordMac?.toString('base64') === passwordMac?.toString('base64') &&
+      jsonEqual(before.user.policies, policies)
+    ) {
+      return;
+    }
+    this.#accounts.set(name, {
+      user: { name, policies, ...(passwordHash === undefined ? {} : { passwordHash }) },
+      passwordMac,
+      caller: callerWith(name, [...policies, ...this.#anonymous]),
+    });
+  }
+
+  #measure(): void {
+    let cost = 0;
+    for (const { user } of this.#accounts.values()) {
+      cost = Math.max(cost, Number(user.passwordHash?.slice(4, 6) ?? 0));
+    }
+    this.#dummyHash = cost === 0 ? undefined : `$2b$${String(cost).padStart(2, '0')}$${DUMMY_SALT_AND_HASH}`;
   }
 
   #mac(text: string): Buffer {
@@ -156,36 +134,24 @@ export class Users {
   }
 }
 
-/** The answer to missing or wrong credentials, with the challenge that makes a client send some. */
-export function unauthorized(): RegistryError {
-  return new RegistryError('Unauthorized', 'Authentication is required.', {
-    headers: { 'www-authenticate': 'Basic realm="mural"' },
+function invalid(name: string, why: string): RegistrySetupError {
+  return new RegistrySetupError('UserInvalid', `The user "${name}" cannot be used: ${why}.`, {
+    facts: { name },
   });
 }
 
-function callerOf(account: Account | undefined): Caller {
-  if (account === undefined) throw unauthorized();
-  return account;
-}
-
-/** RFC 7617. */
-function parseBasic(header: string): { name: string; password: string } {
-  const match = /^Basic +([A-Za-z0-9+/]+={0,2})$/i.exec(header);
-  const decoded = Buffer.from(match?.[1] ?? '', 'base64').toString('utf8');
-  const colon = decoded.indexOf(':');
-  if (match === null || colon < 0) throw unauthorized();
-  return { name: decoded.slice(0, colon), password: decoded.slice(colon + 1) };
-}
-
-function validate(user: RegistryUser): void {
+/** @throws RegistrySetupError `UserInvalid`, `PolicyInvalid` */
+export function checkUser(user: RegistryUser): void {
   const fail = (why: string): never => {
-    throw new RegistrySetupError('UserInvalid', `The user "${user.name}" cannot be used: ${why}.`);
+    throw invalid(user.name, why);
   };
   if (user.name === '' || /[:\p{Cc}]/u.test(user.name))
     fail('the name is empty or has a colon or control character');
+  if (user.name.startsWith(ROBOT_PREFIX)) fail(`names that begin with ${ROBOT_PREFIX} are those of robots`);
   if ((user.password === undefined) === (user.passwordHash === undefined)) {
     fail('it needs either a password or a hash of it');
   }
   if (user.password === '') fail('the password is empty');
   if (user.passwordHash !== undefined && !isBcryptHash(user.passwordHash)) fail('the hash is not of bcrypt');
+  checkPolicies(user.policies, `the user "${user.name}"`);
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Caller } from '../auth/users.ts';
+import { type Caller, UnauthorizedError } from '../auth/caller.ts';
+import type { RegistryAction } from '../auth/policy.ts';
 import { RegistryError } from '../errors.ts';
 import type { Store } from '../store/store.ts';
 
@@ -19,6 +20,23 @@ export interface Exchange {
   readonly now: () => number;
   /** The body has been asked for with `Expect: 100-continue` and not yet been invited. */
   expectsContinue: boolean;
+}
+
+/**
+ * Refuses a caller what none of these actions allows.
+ *
+ * @throws UnauthorizedError for callers without credentials, and for a token that was not asked to
+ *   allow this
+ * @throws RegistryError `Denied` for others
+ */
+export function refuse(caller: Caller, repository: string, needed: readonly RegistryAction[]): never {
+  if (caller.name === undefined) throw new UnauthorizedError();
+  if (needed.some((action) => caller.mightAskFor(action, repository))) {
+    throw new UnauthorizedError('insufficient_scope');
+  }
+  throw new RegistryError('Denied', 'These credentials do not allow this.', {
+    facts: { action: needed[needed.length - 1] },
+  });
 }
 
 const BASE_HEADERS: Headers = {

@@ -1,21 +1,23 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Clock, type Logger, MuralError, systemCode } from '@mural/core';
 import { OciError } from '@mural/oci';
-import type { RegistryAction } from '../auth/policy.ts';
-import { type Caller, unauthorized, type Users } from '../auth/users.ts';
+import type { Access } from '../auth/access.ts';
+import { type Caller, UnauthorizedError } from '../auth/caller.ts';
 import { isNoSpace, RegistryError, storageFull } from '../errors.ts';
 import type { Store } from '../store/store.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
-import { type Exchange, send, sendError } from './exchange.ts';
+import { challengeOf, neededActions, TOKEN_PATH } from './challenge.ts';
+import { type Exchange, refuse, send, sendError } from './exchange.ts';
 import { listReferrers, listRepositories, listTags } from './lists.ts';
 import { deleteManifest, getManifest, putManifest } from './manifests.ts';
 import { parsePath, type Route } from './request.ts';
+import { answerToken } from './token.ts';
 import { appendUpload, cancelUpload, finishUpload, startUpload, uploadStatus } from './uploads.ts';
 
 /** What requests are answered from. */
 export interface HandlerParts {
   readonly store: Store;
-  readonly users: Users;
+  readonly access: Access;
   readonly clock: Clock;
   /** Take manifests whose blobs are not there. */
   readonly sparseManifests: boolean;
@@ -53,6 +55,10 @@ export function createHandler(parts: HandlerParts): Handler {
     try {
       await answer(parts, { request, response, seen, expectsContinue: options?.expectsContinue ?? false });
     } catch (error) {
+      if (error instanceof UnauthorizedError && !response.headersSent) {
+        const refused = { route: seen.route, refusal: error.refusal };
+        response.setHeader('www-authenticate', challengeOf(parts.access, request, refused));
+      }
       fail(parts.log, request, response, error);
     }
   };
@@ -76,18 +82,24 @@ async function answer(parts: HandlerParts, incoming: Incoming): Promise<void> {
   const url = request.url ?? '/';
   const mark = url.indexOf('?');
   const path = mark < 0 ? url : url.slice(0, mark);
+  const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
+  const { access } = parts;
+  if (path === TOKEN_PATH && access.tokens !== undefined) {
+    seen.user = await answerToken(access, access.tokens, { request, response, query });
+    return;
+  }
   const parsed = tryParse(path);
-  const authenticated = parts.users.authenticate(request.headers.authorization);
+  if (!(parsed instanceof RegistryError)) seen.route = parsed;
+  const authenticated = access.authenticate(request);
   const caller = authenticated instanceof Promise ? await authenticated : authenticated;
   seen.user = caller.name;
   if (parsed instanceof RegistryError) throw hideFromAnonymous(parsed, caller);
-  seen.route = parsed;
   authorise(parsed, request.method ?? '', caller);
   const { store, clock } = parts;
   const exchange: Exchange = {
     request,
     response,
-    query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)),
+    query,
     caller,
     store,
     now: () => clock.now(),
@@ -108,38 +120,27 @@ function tryParse(path: string): Route | RegistryError {
 
 /** Somebody who may do nothing learns nothing from a malformed path either. */
 function hideFromAnonymous(error: RegistryError, caller: Caller): RegistryError {
-  const mayDoNothing = caller.name === undefined && !caller.allows('pull', 'any');
-  return mayDoNothing ? unauthorized() : error;
+  const mayDoNothing = caller.name === undefined && !caller.allowsSomewhere('read');
+  return mayDoNothing ? new UnauthorizedError() : error;
 }
-
-const ACTIONS: Readonly<Record<string, RegistryAction>> = {
-  GET: 'pull',
-  HEAD: 'pull',
-  POST: 'push',
-  PUT: 'push',
-  PATCH: 'push',
-  DELETE: 'delete',
-};
 
 /**
  * The base is open to those who may push without credentials only: some clients, skopeo among them,
  * send the credentials that they have only if this first request of theirs was refused.
  *
- * @throws RegistryError `Unauthorized` for callers without credentials, `Denied` for others */
+ * @throws UnauthorizedError for callers without credentials, and for a token that was not asked to
+ *   allow this
+ * @throws RegistryError `Denied` for others
+ */
 function authorise(route: Route, method: string, caller: Caller): void {
-  const action = isUpload(route) ? 'push' : (ACTIONS[method] ?? 'push');
-  const allowed =
-    'repository' in route
-      ? caller.allows(action, route.repository)
-      : caller.name !== undefined || caller.allows(route.kind === 'base' ? 'push' : 'pull', 'any');
-  if (allowed) return;
-  if (caller.name === undefined) throw unauthorized();
-  throw new RegistryError('Denied', 'These credentials do not allow this.', { facts: { action } });
-}
-
-/** Looking at an upload and cancelling it belong to pushing. */
-function isUpload(route: Route): boolean {
-  return route.kind === 'upload' || route.kind === 'uploads';
+  if (!('repository' in route)) {
+    const open = caller.allowsSomewhere(route.kind === 'base' ? 'create' : 'read');
+    if (caller.name !== undefined || open) return;
+    throw new UnauthorizedError();
+  }
+  const { repository } = route;
+  const needed = neededActions(route, method);
+  if (!needed.some((action) => caller.allows(action, repository))) refuse(caller, repository, needed);
 }
 
 type Endpoint = () => void | Promise<void>;

@@ -24,11 +24,11 @@ export function listTags(exchange: Exchange, name: string): void {
   );
 }
 
-/** `GET` of the repositories that the caller may pull from. */
+/** `GET` of the repositories that the caller may read. */
 export function listRepositories(exchange: Exchange): void {
   const { store, caller, response } = exchange;
   const { limit, last } = paging(exchange);
-  const visible = (name: string): boolean => caller.allows('pull', name);
+  const visible = (name: string): boolean => caller.sees(name);
   const { names, more } = store.metadata.repositoryPage(last, limit, visible);
   sendJson(response, 200, { repositories: names }, nextLink(exchange, '/v2/_catalog', names, more));
 }

@@ -2,13 +2,12 @@ import { MAX_MANIFEST_BYTES, MEDIA_TYPES, parseManifest } from '@mural/oci';
 import { RegistryError } from '../errors.ts';
 import { type Digest, digestOf, parseDigest } from '../names.ts';
 import type { ManifestRecord, Metadata, Repository } from '../store/metadata.ts';
-import { type Exchange, type Headers, matchesEtag, readBody, send } from './exchange.ts';
+import { NON_DISTRIBUTABLE } from '../store/references.ts';
+import type { RegistryAction } from '../auth/policy.ts';
+import { type Exchange, type Headers, matchesEtag, readBody, refuse, send } from './exchange.ts';
 import { type ManifestReference, requireTag } from './request.ts';
 
 const MAX_TAGS = 64;
-/** Layers of these types may be elsewhere (image-spec, "Non-distributable layers"). */
-const NON_DISTRIBUTABLE =
-  /^application\/vnd\.(?:oci\.image\.layer\.nondistributable\.|docker\.image\.rootfs\.foreign\.)/;
 const MANIFEST_TYPES: readonly string[] = [
   MEDIA_TYPES.imageManifest,
   MEDIA_TYPES.imageIndex,
@@ -27,6 +26,14 @@ interface Reference {
   readonly digest: Digest;
   readonly size: number;
   readonly mediaType: string;
+}
+
+/** A manifest that is about to be stored, and the repository as it is then. */
+interface TaggedPush {
+  readonly name: string;
+  readonly repository: Repository | undefined;
+  readonly digest: Digest;
+  readonly tags: readonly string[];
 }
 
 interface CheckedManifest {
@@ -92,6 +99,7 @@ export async function putManifest(
     bytes,
     tags,
     check: (repository) => {
+      requireActions(exchange, { name, repository, digest, tags });
       const missing = checkReferences(manifest, store.metadata, repository);
       if (missing !== undefined && !exchange.sparseManifests) throw blobMissing(missing);
     },
@@ -102,6 +110,26 @@ export async function putManifest(
     'docker-content-digest': digest,
     ...(record.subject === undefined ? {} : { 'oci-subject': record.subject }),
   });
+}
+
+/**
+ * Whether what a push comes to is allowed: a manifest or a tag that is not there is created, a tag on
+ * another manifest is updated, and a tag that is on this one already is left as it is.
+ *
+ * @throws UnauthorizedError, RegistryError `Denied`
+ */
+function requireActions(exchange: Exchange, push: TaggedPush): void {
+  const { name, repository, digest, tags } = push;
+  const needed = new Set<RegistryAction>();
+  if (repository?.manifests.has(digest) !== true) needed.add('create');
+  for (const tag of tags) {
+    const current = repository?.tags.get(tag);
+    if (current === undefined) needed.add('create');
+    else if (current !== digest) needed.add('update');
+  }
+  for (const action of needed) {
+    if (!exchange.caller.allows(action, name)) refuse(exchange.caller, name, [action]);
+  }
 }
 
 /** `DELETE` of a tag, or of a manifest with all of its tags (end-9). */

@@ -68,7 +68,7 @@ async function mountBlob(exchange: Exchange, name: string, digest: Digest): Prom
       : [requireRepository(from)];
   const readable = sources.find(
     (source) =>
-      caller.allows('pull', source) && store.metadata.repository(source)?.blobs.has(digest) === true,
+      caller.allows('read', source) && store.metadata.repository(source)?.blobs.has(digest) === true,
   );
   if (readable !== undefined) store.metadata.holds.use(readable, digest);
   if (readable === undefined || !(await store.blobs.mount(name, digest))) return false;
