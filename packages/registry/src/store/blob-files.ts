@@ -1,8 +1,20 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises';
+import {
+  access,
+  constants,
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+  statfs,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory } from '@mural/core';
-import type { Digest } from '../names.ts';
+import { type Digest, isDigest } from '../names.ts';
 import { storageFull } from '../errors.ts';
 import type { FileStamp } from './metadata.ts';
 
@@ -53,8 +65,10 @@ export class BlobFiles {
    * @throws RegistryError `StorageFull`
    */
   async requireSpace(bytes: number): Promise<void> {
-    const { bavail, bsize } = await statfs(this.#root);
-    if (bavail * bsize - bytes < this.#minFreeBytes) throw storageFull();
+    const { bavail, bsize, files, ffree } = await statfs(this.#root);
+    const full = bavail * bsize - bytes < this.#minFreeBytes;
+    // A file system without a fixed number of inodes says that it has none.
+    if (full || (files > 0 && ffree === 0)) throw storageFull();
   }
 
   /** Puts `bytes`, whose digest the caller has verified, in place. */
@@ -113,6 +127,17 @@ export class BlobFiles {
     }
   }
 
+  /** The digests that there are files for, folder by folder. */
+  async *list(): AsyncGenerator<readonly Digest[], void, undefined> {
+    const root = join(this.#root, 'blobs');
+    for (const algorithm of await readdir(root)) {
+      for (const prefix of await readdir(join(root, algorithm))) {
+        const names = await readdir(join(root, algorithm, prefix));
+        yield names.map((hex) => `${algorithm}:${hex}`).filter(isDigest);
+      }
+    }
+  }
+
   async remove(digest: Digest): Promise<void> {
     await rm(this.pathOf(digest), { force: true });
   }
@@ -125,6 +150,53 @@ export class BlobFiles {
     } catch (error) {
       requireMissing(error);
     }
+  }
+
+  /** Keeps the bytes of a damaged manifest for whoever looks into the damage. */
+  async quarantineBytes(digest: Digest, bytes: Uint8Array): Promise<void> {
+    const name = `${digest.replace(':', '-')}.${randomBytes(4).toString('hex')}`;
+    await writeFile(join(this.#root, 'quarantine', name), bytes, { mode: 0o600 });
+  }
+
+  /** What is in quarantine. */
+  async quarantined(): Promise<{ files: number; bytes: number }> {
+    const folder = join(this.#root, 'quarantine');
+    const names = await readdir(folder);
+    let bytes = 0;
+    for (const name of names) bytes += (await stat(join(folder, name))).size;
+    return { files: names.length, bytes };
+  }
+
+  /** Free bytes on the disk. */
+  async freeBytes(): Promise<number> {
+    const { bavail, bsize } = await statfs(this.#root);
+    return bavail * bsize;
+  }
+
+  /**
+   * Writes a file, syncs and removes it, to find out whether the disk takes writes.
+   *
+   * @throws what the file system throws
+   */
+  async probe(): Promise<void> {
+    const path = join(this.#root, 'temporary', randomBytes(12).toString('hex'));
+    try {
+      const file = await open(path, 'wx', 0o600);
+      try {
+        await file.writeFile('probe');
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    } finally {
+      await rm(path, { force: true });
+    }
+  }
+
+  /** @throws what the file system throws when the folder cannot be written, as on a read-only disk */
+  async requireWritable(): Promise<void> {
+    await access(this.#root, constants.W_OK);
+    await this.requireSpace(0);
   }
 
   async #moveIntoPlace(digest: Digest, from: string): Promise<FileStamp> {

@@ -107,37 +107,48 @@ export class Blobs {
 
   /** Takes the blob out of `repository`; its file goes with the last repository that had it. */
   async remove(repository: string, digest: Digest): Promise<boolean> {
-    return await this.removeIf(repository, digest, () => true);
+    return (await this.removeIf(repository, digest, () => true)) !== undefined;
   }
 
   /**
    * As {@link remove}, if `condition` holds in the very turn in which the metadata change: no push,
-   * mount or lease can come between.
+   * mount or lease can come between. Undefined when it was not removed; `last` says that the file
+   * went too.
    */
-  async removeIf(repository: string, digest: Digest, condition: () => boolean): Promise<boolean> {
+  async removeIf(
+    repository: string,
+    digest: Digest,
+    condition: () => boolean,
+  ): Promise<{ last: boolean } | undefined> {
     return await this.#lock.run(digest, async () => {
-      if (!condition()) return false;
+      if (!condition()) return undefined;
       const { removed, last } = await this.#metadata.removeBlob(repository, digest);
       if (last) {
         this.#cache.delete(digest);
         await this.#removeFile(digest);
       }
-      return removed;
+      return removed ? { last } : undefined;
     });
+  }
+
+  /** The digests that there are files for, folder by folder. */
+  files(): AsyncIterable<readonly Digest[]> {
+    return this.#files.list();
   }
 
   /**
    * Removes the file of a blob that no repository has, which a kill may leave behind.
    *
    * @param before files that were changed later than this stay, in milliseconds since the epoch
-   * @returns the bytes that were freed; 0 when the file is one of a blob
+   * @param dryRun leave it there
+   * @returns the bytes that were freed; undefined when it stays
    */
-  async removeOrphan(digest: Digest, before: number): Promise<number> {
+  async removeOrphan(digest: Digest, before: number, dryRun = false): Promise<number | undefined> {
     return await this.#lock.run(digest, async () => {
-      if (this.#metadata.blob(digest) !== undefined) return 0;
+      if (this.#metadata.blob(digest) !== undefined || this.#kept.has(digest)) return undefined;
       const stamp = await this.#files.stamp(digest);
-      if (stamp === undefined || stamp.ctime > before || this.#metadata.blob(digest) !== undefined) return 0;
-      await this.#removeFile(digest);
+      if (stamp === undefined || stamp.ctime > before) return undefined;
+      if (!dryRun) await this.#removeFile(digest);
       return stamp.size;
     });
   }

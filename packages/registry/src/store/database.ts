@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { backup, DatabaseSync, type StatementSync } from 'node:sqlite';
@@ -117,6 +118,19 @@ export class Database {
   /** Why the database takes no more writes, once a sync has failed. */
   get failure(): unknown {
     return this.#failure;
+  }
+
+  /**
+   * Writes something that means nothing, to find out whether the database takes writes.
+   *
+   * @throws RegistryError `StorageFull`, `StorageFailed`
+   */
+  probe(): void {
+    this.transaction(() =>
+      this.statement("INSERT OR REPLACE INTO settings VALUES ('probe', ?)").run(
+        randomBytes(4).toString('hex'),
+      ),
+    );
   }
 
   /** Writes a copy of the database, as it is at the end of the copy, to a file that is not there yet. */

@@ -13,8 +13,13 @@ export type HashCommand =
   | { readonly kind: 'park'; readonly path: string }
   /** Closes the file and forgets it. */
   | { readonly kind: 'forget'; readonly path: string }
-  /** Hashes a whole file. */
-  | { readonly kind: 'hash'; readonly path: string; readonly algorithm: Algorithm };
+  /** Hashes a whole file; with a rate, no faster than that and behind every other thread. */
+  | {
+      readonly kind: 'hash';
+      readonly path: string;
+      readonly algorithm: Algorithm;
+      readonly bytesPerSecond?: number;
+    };
 
 export type HashRequest = HashCommand & { readonly call: number };
 

@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { createHash, type Hash } from 'node:crypto';
+import { setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import type { HashReply, HashRequest } from './hash-protocol.ts';
 
@@ -51,7 +52,7 @@ function perform(request: HashRequest): { size?: number; hex?: string; buffer?: 
       return {};
     }
     case 'hash':
-      return hashFile(request.path, request.algorithm);
+      return hashFile(request);
   }
 }
 
@@ -88,24 +89,44 @@ function append(file: OpenFile, buffer: ArrayBuffer, length: number): { size: nu
   return { size: file.size, buffer };
 }
 
-function hashFile(path: string, algorithm: string): { hex: string; size: number } {
+function hashFile({ path, algorithm, bytesPerSecond }: Extract<HashRequest, { kind: 'hash' }>): {
+  hex: string;
+  size: number;
+} {
   const descriptor = openSync(path, constants.O_RDONLY);
   try {
     const hash = createHash(algorithm);
-    update(hash, descriptor);
+    update(hash, descriptor, bytesPerSecond === undefined ? () => undefined : pacer(bytesPerSecond));
     return { hex: hash.digest('hex'), size: fstatSync(descriptor).size };
   } finally {
     closeSync(descriptor);
   }
 }
 
-function update(hash: Hash, descriptor: number): void {
+const LOWEST_PRIORITY = 19;
+const never = new Int32Array(new SharedArrayBuffer(4));
+
+/** Holds this thread, which does nothing else, back to a rate. */
+function pacer(bytesPerSecond: number): (bytes: number) => void {
+  // On Linux the priority is the thread's own; elsewhere it would be that of the whole process.
+  if (process.platform === 'linux') setPriority(LOWEST_PRIORITY);
+  const started = performance.now();
+  let total = 0;
+  return (bytes) => {
+    total += bytes;
+    const ahead = (total / bytesPerSecond) * 1000 - (performance.now() - started);
+    if (ahead > 0) Atomics.wait(never, 0, 0, ahead);
+  };
+}
+
+function update(hash: Hash, descriptor: number, pace: (bytes: number) => void = () => undefined): void {
   const buffer = Buffer.allocUnsafe(READ_SIZE);
   for (let position = 0; ; ) {
     const read = readSync(descriptor, buffer, 0, READ_SIZE, position);
     if (read === 0) return;
     hash.update(buffer.subarray(0, read));
     position += read;
+    pace(read);
   }
 }
 

@@ -193,6 +193,24 @@ export class Metadata {
     });
   }
 
+  /** Up to `limit` digests of stored manifests after `last`, in order. */
+  contentDigests(last: string, limit: number): Digest[] {
+    const rows = this.#database
+      .statement('SELECT digest FROM contents WHERE digest > ? ORDER BY digest LIMIT ?')
+      .all(last, limit);
+    return rows.map((row) => row['digest'] as Digest);
+  }
+
+  /** Something small that is remembered over a restart. */
+  setting(name: string): string | undefined {
+    const value = this.#database.statement('SELECT value FROM settings WHERE name = ?').get(name)?.['value'];
+    return typeof value === 'string' ? value : undefined;
+  }
+
+  setSetting(name: string, value: string): void {
+    this.#database.transaction(() => this.#run('INSERT OR REPLACE INTO settings VALUES (?, ?)', name, value));
+  }
+
   /** Resolves once everything that was changed so far is on the disk. */
   async durable(): Promise<void> {
     await this.#database.durable();

@@ -5,6 +5,7 @@ import { Blobs } from './blobs.ts';
 import { Database } from './database.ts';
 import { HashPool } from './hash-pool.ts';
 import { Metadata } from './metadata.ts';
+import { StorageHealth } from './storage-health.ts';
 import { type UploadLimits, Uploads } from './uploads.ts';
 
 /** How a {@link Store} is set up. */
@@ -32,20 +33,23 @@ export class Store {
   readonly metadata: Metadata;
   readonly blobs: Blobs;
   readonly uploads: Uploads;
-  readonly #database: Database;
+  readonly files: BlobFiles;
+  readonly health: StorageHealth;
+  readonly database: Database;
   readonly #pool: HashPool;
   readonly #stop = new AbortController();
   #expiring: Promise<void> | undefined;
 
   private constructor(
-    parts: Pick<Store, 'metadata' | 'blobs' | 'uploads'>,
-    database: Database,
+    parts: Pick<Store, 'metadata' | 'blobs' | 'uploads' | 'files' | 'database' | 'health'>,
     pool: HashPool,
   ) {
     this.metadata = parts.metadata;
     this.blobs = parts.blobs;
     this.uploads = parts.uploads;
-    this.#database = database;
+    this.files = parts.files;
+    this.health = parts.health;
+    this.database = parts.database;
     this.#pool = pool;
   }
 
@@ -69,7 +73,8 @@ export class Store {
       const uploads = new Uploads({ metadata, files, blobs, pool, clock, log, limits: options.uploads });
       await uploads.restore();
       metadata.holds.setUploads((repository) => uploads.oldest(repository));
-      const store = new Store({ metadata, blobs, uploads }, database, pool);
+      const health = new StorageHealth({ files, database, clock });
+      const store = new Store({ metadata, blobs, uploads, files, database, health }, pool);
       store.#expiring = store.#expireUploads(clock, log);
       return store;
     } catch (error) {
@@ -83,7 +88,7 @@ export class Store {
     this.#stop.abort();
     await this.#expiring;
     await this.#pool.close();
-    await this.#database.close();
+    await this.database.close();
   }
 
   async #expireUploads(clock: Clock, log: Logger): Promise<void> {

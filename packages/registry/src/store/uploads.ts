@@ -24,6 +24,10 @@ export interface UploadLimits {
   readonly total: number;
   /** How long a session without a request is kept, in milliseconds. */
   readonly idleMs: number;
+  /** How long a session may last in all, in milliseconds. */
+  readonly ageMs: number;
+  /** Bytes that unfinished uploads may have together. */
+  readonly bytes: number;
 }
 
 /** An unfinished upload of one blob. */
@@ -83,6 +87,11 @@ export class Uploads {
     for (const name of await readdir(folder)) {
       if (!this.#sessions.has(name)) await rm(files.uploadPath(name), { force: true });
     }
+  }
+
+  /** The sessions that are open. */
+  sessions(): Iterable<UploadSession> {
+    return this.#sessions.values();
   }
 
   /** Since when the oldest session of a repository has been open; undefined where there is none. */
@@ -198,15 +207,24 @@ export class Uploads {
     await this.#exclusively(upload, (open) => this.#discard(open));
   }
 
-  /** Removes sessions that nobody has used for the time that is allowed. */
-  async expire(): Promise<void> {
+  /**
+   * Removes sessions that nobody has used for the time that is allowed, or that are too old.
+   *
+   * @param dryRun leave them there
+   * @returns what was removed
+   */
+  async expire(dryRun = false): Promise<UploadSession[]> {
     const { clock, limits, log } = this.#parts;
-    const limit = clock.now() - limits.idleMs;
-    for (const open of [...this.#sessions.values()]) {
-      if (open.busy || open.lastUsed > limit) continue;
+    const now = clock.now();
+    const expired = [...this.#sessions.values()].filter(
+      ({ busy, lastUsed, startedAt }) =>
+        !busy && (lastUsed <= now - limits.idleMs || startedAt <= now - limits.ageMs),
+    );
+    for (const open of dryRun ? [] : expired) {
       log.info({ repository: open.repository, bytes: open.size }, 'an unfinished upload was removed');
       await this.#discard(open);
     }
+    return expired;
   }
 
   #find(id: string, repository: string, owner: string | undefined): Session {

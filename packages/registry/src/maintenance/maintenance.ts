@@ -1,0 +1,161 @@
+import { type Clock, type Logger } from '@mural/core';
+import { RegistryError } from '../errors.ts';
+import { isDigest, isValidRepository } from '../names.ts';
+import type { StorageState } from '../store/storage-health.ts';
+import type { Store } from '../store/store.ts';
+import { Collector, type CollectOptions, type Protect } from './collector.ts';
+import type { CollectionReport } from './findings.ts';
+import { compileRetention, type RetentionRule } from './rules.ts';
+import { Scrubber, type ScrubOptions, type ScrubReport } from './scrub.ts';
+import { type RegistryStats, registryStats } from './stats.ts';
+import { type VerifyReport, verifyStore } from './verify.ts';
+
+/** How a registry looks after what it stores. */
+export interface MaintenanceOptions {
+  /** How long content stays after it was pushed or last needed, in milliseconds; an hour unless told. */
+  readonly graceMs?: number;
+  /** Pause between two collections, in milliseconds; an hour unless told, 0 for none at all. */
+  readonly collectEveryMs?: number;
+  /** What is kept; without rules every tag and every manifest. */
+  readonly retention?: readonly RetentionRule[];
+  /** Names content that must stay whatever the rules say, such as what a fleet runs. */
+  readonly protect?: Protect;
+  /** Pause between two scrubs, in milliseconds; a day unless told, 0 for none at all. */
+  readonly scrubEveryMs?: number;
+  /** How fast those read, 16 MiB unless told. */
+  readonly scrubBytesPerSecond?: number;
+}
+
+/** Work on what a registry stores, done while it serves. */
+export interface RegistryMaintenance {
+  /**
+   * Keeps content of a repository from collections and retention for `ttlMs` milliseconds, over
+   * restarts too. It does not refuse a DELETE of it.
+   *
+   * @throws RegistryError `NameInvalid`, `DigestInvalid`
+   */
+  lease(repository: string, digest: string, ttlMs: number): Promise<void>;
+  /** Removes what nothing needs any more. */
+  collect(options?: CollectOptions): Promise<CollectionReport>;
+  /** Hashes everything and takes what is damaged out of service. */
+  scrub(options?: ScrubOptions): Promise<ScrubReport>;
+  /** Compares metadata and files, and changes nothing. */
+  verify(options?: { readonly thorough?: boolean; readonly signal?: AbortSignal }): Promise<VerifyReport>;
+  stats(): Promise<RegistryStats>;
+  /** Whether pushes can be stored now. */
+  state(): Promise<StorageState>;
+}
+
+const HOUR_MS = 3_600_000;
+const MIB = 1024 * 1024;
+
+/** The work, and the loops that do it by themselves. */
+export class Maintenance implements RegistryMaintenance {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #options: MaintenanceOptions;
+  readonly #collector: Collector;
+  readonly #scrubber: Scrubber;
+  readonly #stop = new AbortController();
+  readonly #loops: Promise<void>[] = [];
+
+  /** @throws RegistrySetupError `RulesInvalid` */
+  constructor(parts: { store: Store; clock: Clock; log: Logger; options: MaintenanceOptions }) {
+    const { store, clock, log, options } = parts;
+    this.#store = store;
+    this.#clock = clock;
+    this.#log = log;
+    this.#options = options;
+    this.#collector = new Collector({
+      store,
+      clock,
+      retention: compileRetention(options.retention ?? []),
+      graceMs: options.graceMs ?? HOUR_MS,
+      protect: options.protect,
+    });
+    this.#scrubber = new Scrubber({ store, clock, log });
+  }
+
+  /** Begins to collect and scrub by itself. */
+  start(): void {
+    const { collectEveryMs = HOUR_MS, scrubEveryMs = 24 * HOUR_MS } = this.#options;
+    if (collectEveryMs > 0)
+      this.#loops.push(this.#loop('collection', () => collectEveryMs, this.#collectOnce));
+    if (scrubEveryMs > 0)
+      this.#loops.push(this.#loop('scrub', () => this.#untilScrub(scrubEveryMs), this.#scrubOnce));
+  }
+
+  /** Ends what is running. */
+  async stop(): Promise<void> {
+    this.#stop.abort(new RegistryError('StorageFailed', 'The registry is being stopped.'));
+    await Promise.all(this.#loops);
+  }
+
+  async lease(repository: string, digest: string, ttlMs: number): Promise<void> {
+    if (!isValidRepository(repository)) {
+      throw new RegistryError('NameInvalid', 'This is not a valid repository name.');
+    }
+    if (!isDigest(digest)) {
+      throw new RegistryError('DigestInvalid', 'This is not a sha256 or sha512 digest.');
+    }
+    await this.#store.metadata.holds.lease(repository, digest, this.#clock.now() + ttlMs);
+  }
+
+  async collect(options: CollectOptions = {}): Promise<CollectionReport> {
+    return await this.#collector.collect({ ...options, signal: this.#signal(options.signal) });
+  }
+
+  async scrub(options: ScrubOptions = {}): Promise<ScrubReport> {
+    return await this.#scrubber.scrub({ ...options, signal: this.#signal(options.signal) });
+  }
+
+  async verify(options: { thorough?: boolean; signal?: AbortSignal } = {}): Promise<VerifyReport> {
+    return await verifyStore(this.#store, { ...options, signal: this.#signal(options.signal) });
+  }
+
+  async stats(): Promise<RegistryStats> {
+    return await registryStats(this.#store);
+  }
+
+  async state(): Promise<StorageState> {
+    return await this.#store.health.state();
+  }
+
+  #signal(given: AbortSignal | undefined): AbortSignal {
+    return given === undefined ? this.#stop.signal : AbortSignal.any([given, this.#stop.signal]);
+  }
+
+  #untilScrub(everyMs: number): number {
+    if (this.#scrubber.interrupted) return Math.min(everyMs, 60_000);
+    return Math.max(0, this.#scrubber.lastEnd() + everyMs - this.#clock.now());
+  }
+
+  readonly #collectOnce = async (): Promise<void> => {
+    const { findings, skipped, ...counts } = await this.collect();
+    const removed = findings.length > 0;
+    this.#log[removed ? 'info' : 'debug'](counts, 'collected what nothing needs');
+    for (const { repository, reason } of skipped)
+      this.#log.warn({ repository, reason }, 'nothing was collected');
+  };
+
+  readonly #scrubOnce = async (): Promise<void> => {
+    const bytesPerSecond = this.#options.scrubBytesPerSecond ?? 16 * MIB;
+    const { damaged, ...counts } = await this.scrub({ bytesPerSecond });
+    this.#log.info({ ...counts, damaged: damaged.length }, 'scrubbed');
+  };
+
+  async #loop(what: string, pauseMs: () => number, work: () => Promise<void>): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        await this.#clock.sleep(pauseMs(), signal);
+        await work();
+      } catch (error) {
+        if (this.#stop.signal.aborted) return;
+        this.#log.error({ err: error, what }, 'maintenance failed');
+        await this.#clock.sleep(60_000, signal).catch(() => undefined);
+      }
+    }
+  }
+}
