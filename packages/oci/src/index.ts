@@ -42,7 +42,7 @@ export {
   type PackOptions,
 } from './pack.ts';
 export { type PulledArtifact, pullArtifact, type PullOptions } from './pull.ts';
-export { pushArtifact, type PushResult } from './push.ts';
+export { pushArtifact, type PushOptions, type PushResult } from './push.ts';
 export {
   formatReference,
   isValidRegistry,
@@ -55,7 +55,7 @@ export {
 export type { ArchiveLimits, UnpackedFile } from './tar-read.ts';
 export type { PackFile } from './tar-write.ts';
 export { extractLayer, unpackLayer } from './unpack.ts';
-export { type CopyEnd, copyArtifact, type CopyOptions, type CopyResult } from './copy.ts';
+export { type CopyClient, type CopyEnd, copyArtifact, type CopyOptions, type CopyResult } from './copy.ts';
 export { packDirectory, type PackDirectoryOptions } from './pack-directory.ts';
 export {
   type CloudProvider,
@@ -65,3 +65,6 @@ export {
   parseEcrHost,
   providerOfHost,
 } from './cloud/hosts.ts';
+export { type AwsOptions, awsCallerIdentity, awsEcrClient, cloudCredentials } from './cloud/credentials.ts';
+export type { CallerIdentity, EcrClient } from './cloud/aws-token.ts';
+export type { CloudCredentialOptions } from './cloud/options.ts';
