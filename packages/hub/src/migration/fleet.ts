@@ -77,7 +77,7 @@ export function fleetOf(objects: FleetObjects): Fleet {
     spokes: objects.spokes
       .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
       .map((spoke) => fleetSpoke(spoke, wanted.get(spoke.metadata.name ?? ''))),
-    artifacts: merge([
+    artifacts: mergeArtifacts([
       ...objects.deployments.flatMap(publishedBy),
       ...inputs.flatMap(({ artifacts }) => artifacts),
       ...objects.spokes.flatMap(reportedBy),
@@ -198,7 +198,7 @@ function textOf(value: unknown): string | undefined {
 const RANK = { required: 0, input: 1, reported: 2 } as const;
 
 /** One entry for each reference, with all of its tags and the strictest of its uses. */
-function merge(artifacts: readonly UsedArtifact[]): UsedArtifact[] {
+export function mergeArtifacts(artifacts: readonly UsedArtifact[]): UsedArtifact[] {
   const merged = new Map<string, UsedArtifact>();
   for (const artifact of artifacts) {
     const same = merged.get(artifact.reference);
