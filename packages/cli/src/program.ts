@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { addArtifacts } from './commands/artifacts.ts';
+import { addEcr } from './commands/ecr.ts';
 import { addRegistry } from './commands/registry.ts';
 import { addSpoke } from './commands/spoke.ts';
 import { addStatus } from './commands/status.ts';
@@ -17,6 +18,7 @@ export function createProgram(context: Context): Command {
     .configureOutput({ writeOut: context.out, writeErr: context.err })
     .showSuggestionAfterError()
     .configureHelp({ showGlobalOptions: true });
-  for (const add of [addUp, addSpoke, addStatus, addArtifacts, addRegistry, addValues]) add(program, context);
+  for (const add of [addUp, addSpoke, addStatus, addArtifacts, addRegistry, addValues, addEcr])
+    add(program, context);
   return program;
 }

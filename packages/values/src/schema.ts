@@ -11,27 +11,42 @@ export const BasicAuth = z.strictObject({
 });
 export type BasicAuth = z.infer<typeof BasicAuth>;
 
+// Patterns are for the JSON Schema alone: the lint says more of what does not match.
+const GO_DURATION = '^([0-9]+([.][0-9]+)?(ns|us|µs|ms|s|m|h))+$';
+
 const registryKeys = {
-  endpoint: z.string().optional().describe('oci://host[:port]/path, without the repository.'),
+  endpoint: z.string().optional().meta({
+    description:
+      'oci://host[:port][/path], without the repository. ECR: oci://<account-id>.dkr.ecr.<region>.amazonaws.com/<namespace>, or oci://public.ecr.aws/<alias>.',
+    pattern: '^oci://[^/]+(/[^/]+)*$',
+  }),
   insecure: z.boolean().default(false).describe('Plain HTTP instead of TLS.'),
-  provider: Provider.default('generic'),
-  basicAuth: BasicAuth.optional(),
+  provider: Provider.default('generic').describe(
+    'Who signs in: generic with basicAuth or nobody, aws, azure or gcp with the identity of the machine or service account.',
+  ),
+  basicAuth: BasicAuth.optional().describe('A user of the registry; not beside aws, azure or gcp.'),
 };
 
 /** The registry that the hub writes: `hue.ociRegistry`. */
 export const HubRegistryValues = z.strictObject({
-  enabled: z.boolean().default(true),
+  enabled: z.boolean().default(true).describe('Whether the registry below is used; else the embedded one.'),
   ...registryKeys,
   repository: z.string().default('workloads').describe('Name of the repository below the endpoint.'),
-  interval: z.string().default('5m').describe('How often spokes look for something new (Go duration).'),
-  timeout: z.string().default('60s').describe('Deadline of one pull (Go duration).'),
+  interval: z.string().default('5m').meta({
+    description: 'How often spokes look for something new (Go duration).',
+    pattern: GO_DURATION,
+  }),
+  timeout: z.string().default('60s').meta({
+    description: 'Deadline of one pull (Go duration).',
+    pattern: GO_DURATION,
+  }),
 });
 export type HubRegistryValues = z.infer<typeof HubRegistryValues>;
 
 /** The registry that one spoke reads: `fleetConfig.spokes[].ociRegistry`; that of the hub unless given. */
 export const SpokeRegistryValues = z.strictObject({
   ...registryKeys,
-  repository: z.string().optional(),
+  repository: z.string().optional().describe('That of hue.ociRegistry, beside an endpoint.'),
 });
 export type SpokeRegistryValues = z.infer<typeof SpokeRegistryValues>;
 
@@ -43,7 +58,7 @@ const Foreign = z.unknown().optional();
  * Management's fleetconfig-controller: accepted, and not read here.
  */
 export const SpokeValues = z.strictObject({
-  name: z.string(),
+  name: z.string().meta({ description: 'A DNS label.', pattern: '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$' }),
   ociRegistry: SpokeRegistryValues.optional(),
   labels: StringMap.optional().describe('Labels of the Spoke: what environments select by.'),
   hubRef: Foreign,
@@ -59,16 +74,19 @@ export const SpokeValues = z.strictObject({
 });
 export type SpokeValues = z.infer<typeof SpokeValues>;
 
+const CREATE = 'Whether the account is made, with the annotations.';
+const ANNOTATIONS = 'For IRSA: eks.amazonaws.com/role-arn: arn:aws:iam::<account-id>:role/<iam-role-name>.';
+
 const HueServiceAccount = z.strictObject({
-  create: z.boolean().default(true),
-  annotations: StringMap.default({}),
+  create: z.boolean().default(true).describe(CREATE),
+  annotations: StringMap.default({}).describe(ANNOTATIONS),
 });
 
 /** The service account of Flux's source-controller: `flux2.sourceController.serviceAccount`. */
 export const SourceServiceAccount = z.looseObject({
-  create: z.boolean().default(true),
-  automount: z.boolean().default(true),
-  annotations: StringMap.default({}),
+  create: z.boolean().default(true).describe(CREATE),
+  automount: z.boolean().default(true).describe('Whether pods get the token of the account.'),
+  annotations: StringMap.default({}).describe(ANNOTATIONS),
 });
 
 /**
@@ -88,7 +106,9 @@ export const Values = z.looseObject({
       sourceController: z.looseObject({ serviceAccount: SourceServiceAccount.prefault({}) }).prefault({}),
     })
     .prefault({}),
-  zot: z.looseObject({ enabled: z.boolean().default(true) }).prefault({}),
+  zot: z
+    .looseObject({ enabled: z.boolean().default(true).describe('Whether the embedded registry runs.') })
+    .prefault({}),
 });
 export type Values = z.infer<typeof Values>;
 

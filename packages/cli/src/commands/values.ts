@@ -1,22 +1,32 @@
 import { type Command, Option } from 'commander';
-import { type Context, readUserFile } from '../context.ts';
+import type { Context } from '../context.ts';
 
-/** `mural values lint`. */
+/** Options of `mural values lint`. */
+export interface LintOptions {
+  readonly fix?: boolean;
+  readonly format: 'text' | 'json';
+}
+
+/** `mural values lint|schema`. */
 export function addValues(program: Command, context: Context): void {
-  program
-    .command('values')
-    .description('the values.yaml of the chart')
+  const values = program.command('values').description('the values.yaml of the chart');
+  values
     .command('lint')
     .description('check a values.yaml; exits with 1 when there is an error')
     .argument('<file>')
+    .option('--fix', 'write what is certain into the file, and check what is left')
     .addOption(
       new Option('--format <format>', 'how findings are printed').choices(['text', 'json']).default('text'),
     )
-    .action(async (file: string, options: { readonly format: 'text' | 'json' }) => {
-      const { formatFinding, hasErrors, lintValues } = await import('@mural/values');
-      const findings = lintValues(await readUserFile(context, file), file);
-      if (options.format === 'json') context.out(`${JSON.stringify(findings, null, 2)}\n`);
-      else for (const finding of findings) context.out(`${formatFinding(finding)}\n`);
-      if (hasErrors(findings)) context.exitWith(1);
+    .action(async (file: string, options: LintOptions) => {
+      const { lint } = await import('./values-actions.ts');
+      await lint(file, options, context);
+    });
+  values
+    .command('schema')
+    .description('print the JSON Schema of a values.yaml, for editors')
+    .action(async () => {
+      const { valuesSchema } = await import('@mural/values');
+      context.out(`${JSON.stringify(valuesSchema(), null, 2)}\n`);
     });
 }
