@@ -19,5 +19,13 @@ export {
   RegistrySetupError,
   type RegistrySetupErrorCode,
 } from './errors.ts';
+export type { CollectOptions, Protect, ProtectedContent } from './maintenance/collector.ts';
+export type { CollectionReport, Finding } from './maintenance/findings.ts';
+export type { MaintenanceOptions, RegistryMaintenance } from './maintenance/maintenance.ts';
+export type { QuotaRule, RetentionRule, TagRule } from './maintenance/rules.ts';
+export type { Damage, ScrubOptions, ScrubReport } from './maintenance/scrub.ts';
+export type { RegistryStats, RepositoryStats } from './maintenance/stats.ts';
+export type { Problem, ProblemKind, VerifyReport } from './maintenance/verify.ts';
+export type { StorageState } from './store/storage-health.ts';
 export { type RegistryOptions, type RunningRegistry, startRegistry } from './server.ts';
 export type { TlsMaterial } from './tls.ts';

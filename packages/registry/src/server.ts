@@ -1,5 +1,9 @@
 import { createServer, type Server } from 'node:http';
-import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import {
+  createServer as createTlsServer,
+  type Server as TlsServer,
+  type ServerOptions as TlsServerOptions,
+} from 'node:https';
 import { type AddressInfo, BlockList, isIP } from 'node:net';
 import { type Clock, type Logger, silentLogger, systemClock } from '@mural/core';
 import { Access, type AccessOptions } from './auth/access.ts';
@@ -8,6 +12,8 @@ import type { RobotAccounts } from './auth/robots.ts';
 import type { RegistryUser } from './auth/users.ts';
 import { RegistrySetupError } from './errors.ts';
 import { createHandler, type Handler } from './http/handler.ts';
+import { Maintenance, type MaintenanceOptions, type RegistryMaintenance } from './maintenance/maintenance.ts';
+import { compileRetention } from './maintenance/rules.ts';
 import { Store } from './store/store.ts';
 import type { UploadLimits } from './store/uploads.ts';
 import { Tls, type TlsMaterial } from './tls.ts';
@@ -33,6 +39,10 @@ export interface RegistryOptions extends AccessOptions {
   /** Bytes on the disk that blobs leave free for metadata, 4 MiB unless told. */
   readonly minFreeBytes?: number;
   readonly uploads?: Partial<UploadLimits>;
+  /** What is collected, kept and scrubbed, and when. */
+  readonly maintenance?: MaintenanceOptions;
+  /** How long content that a client was told of is kept from collections, in milliseconds; 15 minutes unless told. */
+  readonly useMs?: number;
   /** Take manifests whose blobs were never pushed; they are refused unless told (MANIFEST_BLOB_UNKNOWN). */
   readonly sparseManifests?: boolean;
   /** How long a connection may be silent in the middle of a request, in milliseconds; 2 minutes unless told. */
@@ -56,6 +66,8 @@ export interface RunningRegistry {
   setUsers(users: readonly RegistryUser[]): Promise<void>;
   /** Accounts with generated secrets, kept in the data folder. */
   readonly robots: RobotAccounts;
+  /** Work on what is stored, done while the registry serves. */
+  readonly maintenance: RegistryMaintenance;
   /** Signs tokens with another key from now on; those of the one before stay good until they end. */
   rotateTokenKey(): void;
   /**
@@ -93,19 +105,12 @@ const MAX_CONNECTIONS = 20_000;
 export async function startRegistry(options: RegistryOptions): Promise<RunningRegistry> {
   const listen = options.listen ?? '127.0.0.1';
   requireSafe(options, listen);
+  compileRetention(options.maintenance?.retention ?? []);
   const clock = options.clock ?? systemClock;
   const log = options.log ?? silentLogger;
-  const store = await Store.open({
-    dataDir: options.dataDir,
-    clock,
-    log,
-    manifestCacheBytes: options.manifestCacheBytes ?? 64 * MIB,
-    blobCacheBytes: options.blobCacheBytes ?? 48 * MIB,
-    minFreeBytes: options.minFreeBytes ?? 4 * MIB,
-    uploads: { ...UPLOADS, ...options.uploads },
-    useMs: USE_MS,
-  });
+  const store = await openStore(options, clock, log);
   const access = await openAccess(options, { clock, log, store });
+  const maintenance = new Maintenance({ store, clock, log, options: options.maintenance ?? {} });
   const handler = createHandler({
     store,
     access,
@@ -127,6 +132,7 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
       facts: { listen, port: options.port },
     });
   }
+  maintenance.start();
   const host = hostOf(server.address(), listen);
   return {
     url: `${options.tls === undefined ? 'http' : 'https'}://${host}`,
@@ -135,6 +141,7 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
     removeUser: async (name) => access.users.remove(name),
     setUsers: async (users) => access.setUsers(users),
     robots: access.robots,
+    maintenance,
     rotateTokenKey: () => access.tokens?.rotate(),
     setTls: (material) => {
       if ('setSecureContext' in server && tls?.use(server, material) === true)
@@ -142,6 +149,7 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
     },
     close: async () => {
       await shutDown(server, active);
+      await maintenance.stop();
       await access.close();
       await store.close();
     },
@@ -165,6 +173,19 @@ class ActiveRequests {
   async ended(): Promise<void> {
     await Promise.all(this.#running);
   }
+}
+
+function openStore(options: RegistryOptions, clock: Clock, log: Logger): Promise<Store> {
+  return Store.open({
+    dataDir: options.dataDir,
+    clock,
+    log,
+    manifestCacheBytes: options.manifestCacheBytes ?? 64 * MIB,
+    blobCacheBytes: options.blobCacheBytes ?? 48 * MIB,
+    minFreeBytes: options.minFreeBytes ?? 4 * MIB,
+    uploads: { ...UPLOADS, ...options.uploads },
+    useMs: options.useMs ?? USE_MS,
+  });
 }
 
 /** Gives the folder up again when the users cannot be used. */
@@ -195,8 +216,7 @@ function serve(
     highWaterMark: 256 * 1024,
   };
   const server =
-    tls === undefined ? createServer(settings) : createTlsServer({ ...settings, ...tls.options });
-  if (tls !== undefined) server.on('secureConnection', (socket) => access.opened(socket));
+    tls === undefined ? createServer(settings) : serveTls({ ...settings, ...tls.options }, access);
   server.timeout = options.idleTimeoutMs ?? IDLE_MS;
   server.maxConnections = MAX_CONNECTIONS;
   server.on('request', (request, response) => void handler(request, response));
@@ -204,6 +224,12 @@ function serve(
     'checkContinue',
     (request, response) => void handler(request, response, { expectsContinue: true }),
   );
+  return server;
+}
+
+function serveTls(settings: TlsServerOptions, access: Access): TlsServer {
+  const server = createTlsServer(settings);
+  server.on('secureConnection', (socket) => access.opened(socket));
   return server;
 }
 

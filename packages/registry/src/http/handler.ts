@@ -3,7 +3,7 @@ import { type Clock, type Logger, MuralError, systemCode } from '@mural/core';
 import { OciError } from '@mural/oci';
 import type { Access } from '../auth/access.ts';
 import { type Caller, UnauthorizedError } from '../auth/caller.ts';
-import { isNoSpace, RegistryError, storageFull } from '../errors.ts';
+import { isStorageError, RegistryError, storageError } from '../errors.ts';
 import type { Store } from '../store/store.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
 import { challengeOf, neededActions, TOKEN_PATH } from './challenge.ts';
@@ -59,7 +59,7 @@ export function createHandler(parts: HandlerParts): Handler {
         const refused = { route: seen.route, refusal: error.refusal };
         response.setHeader('www-authenticate', challengeOf(parts.access, request, refused));
       }
-      fail(parts.log, request, response, error);
+      fail(parts, request, response, error);
     }
   };
 }
@@ -198,9 +198,15 @@ function readOnly(endpoint: Endpoint): Readonly<Record<string, Endpoint>> {
   return { GET: endpoint, HEAD: endpoint };
 }
 
-function fail(log: Logger, request: IncomingMessage, response: ServerResponse, cause: unknown): void {
-  if (response.destroyed || request.socket.destroyed) return;
+function fail(
+  { log, store }: HandlerParts,
+  request: IncomingMessage,
+  response: ServerResponse,
+  cause: unknown,
+): void {
   const error = apiError(cause);
+  if (isStorageError(error)) store.health.fault();
+  if (response.destroyed || request.socket.destroyed) return;
   if (error.status >= 500) log.error({ err: cause, method: request.method }, 'a request failed');
   if (response.headersSent) {
     response.destroy();
@@ -216,7 +222,8 @@ function fail(log: Logger, request: IncomingMessage, response: ServerResponse, c
 /** The error as a client may see it: nothing of ours, such as a path, goes out with an unexpected one. */
 function apiError(cause: unknown): RegistryError {
   if (cause instanceof RegistryError) return cause;
-  if (isNoSpace(cause)) return storageFull(cause);
+  const storage = storageError(cause);
+  if (storage !== undefined) return storage;
   if (cause instanceof OciError) {
     if (cause.code === 'DigestInvalid') return new RegistryError('DigestInvalid', cause.message);
     if (cause.code === 'ManifestInvalid') return new RegistryError('ManifestInvalid', cause.message);
