@@ -16,8 +16,7 @@ import {
   REGISTRY_CA_SECRET,
   REGISTRY_SECRET,
   ROOT_NAME,
-  rootTag,
-  sourceSettings,
+  rootSource,
   type SpokeRegistrySettings,
 } from './settings.ts';
 
@@ -85,7 +84,7 @@ function rootObjects(
   const metadata = { name: ROOT_NAME, namespace: MURAL_NAMESPACE };
   return [
     object('source.toolkit.fluxcd.io/v1', 'OCIRepository', metadata, {
-      spec: { ...sourceSettings(settings), ref: { tag: rootTag(spoke) } },
+      spec: rootSource(spoke, settings),
     }),
     object('kustomize.toolkit.fluxcd.io/v1', 'Kustomization', metadata, {
       spec: {

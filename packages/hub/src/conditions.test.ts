@@ -113,20 +113,21 @@ describe('what a deployment says of itself', () => {
       const stalled = await world.condition('shop', 'Stalled', { status: 'True' });
       expect(stalled.reason).toBe(reason);
       await eventually(() => world.events().includes(reason));
-      expect(Object.keys(world.tags()).filter((tag) => !tag.startsWith('spoke-'))).toEqual([]);
+      expect(Object.keys(world.tags()).filter((tag) => tag.startsWith('default.'))).toEqual([]);
     });
 
     it('and what was published before stays as it was, until the input is right again', async () => {
       await world.apply(profile('shop', [configMap('x', '1')]), deployment('shop'));
       const good = await world.published('shop');
-      const root = world.tags()['spoke-a'];
+      const group = await world.groupOf('a');
+      const root = world.tags()[group];
       await world.apply(
         profile('shop', [{ name: 'app', type: 'manifests', properties: { manifests: 'a: [' } }]),
       );
       await world.condition('shop', 'Ready', { status: 'False', reason: 'RenderFailed' });
       await world.condition('shop', 'Rendered', { status: 'False', reason: 'RenderFailed' });
       expect(await world.published('shop')).toEqual(good);
-      expect(world.tags()['spoke-a']).toBe(root);
+      expect(world.tags()[group]).toBe(root);
       await world.apply(profile('shop', [configMap('x', '2')]));
       await eventually(async () => (await world.published('shop'))['a']?.digest !== good['a']?.digest);
       const { status } = await world.deployment('shop');
@@ -164,7 +165,7 @@ describe('what a deployment says of itself', () => {
     const heal = world.registry.fail({
       fault: { kind: 'answer', status: 403 },
       method: 'PUT',
-      path: /spoke-a/,
+      path: /group-/,
     });
     await world.apply(profile('shop', [configMap('x', '2')]));
     const ready = await world.condition('shop', 'Ready', { status: 'False', reason: 'PushFailed' });

@@ -1,5 +1,11 @@
 import { eventually } from '@mural/core/testing';
-import { PUBLISHED_ROOT_ANNOTATION, type Spoke, SPOKES, WORKLOAD_DEPLOYMENTS } from '@mural/kube';
+import {
+  PUBLISHED_ROOT_ANNOTATION,
+  ROOT_GROUP_ANNOTATION,
+  type Spoke,
+  SPOKES,
+  WORKLOAD_DEPLOYMENTS,
+} from '@mural/kube';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { configMap, deployment, environment, profile, spoke, World } from './test-world.ts';
@@ -25,8 +31,7 @@ describe('the way of a workload to its spokes', () => {
         '---\napiVersion: v1\ndata:\n  value: "1"\nkind: ConfigMap\nmetadata:\n  name: shop\n  namespace: default\n',
     });
 
-    const root = await world.files('spoke-a');
-    const [source, kustomization] = documents(root['default.shop.yaml']);
+    const [source, kustomization] = documents((await world.workloads('a'))['default.shop']);
     const labels = { 'mural.dev/workload-name': 'shop', 'mural.dev/workload-namespace': 'default' };
     expect(source).toMatchObject({
       apiVersion: 'source.toolkit.fluxcd.io/v1',
@@ -52,7 +57,11 @@ describe('the way of a workload to its spokes', () => {
       },
     });
     const object = await world.api.get<Spoke>(SPOKES, { name: 'a' });
-    expect(object.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION]).toBe(world.tags()['spoke-a']);
+    const group = await world.groupOf('a');
+    expect(object.metadata.annotations).toMatchObject({
+      [PUBLISHED_ROOT_ANNOTATION]: `${world.tags()['spoke-a'] ?? ''},${world.tags()[group] ?? ''}`,
+      [ROOT_GROUP_ANNOTATION]: group.replace('group-', ''),
+    });
   });
 
   it('sends nothing when nothing changed, and one artifact when one image did', async () => {
@@ -177,8 +186,7 @@ describe('the way of a workload to its spokes', () => {
     await eventually(async () => (await names()).join() === 'a,named');
     await world.apply(spoke('other', { tier: 'edge' }), spoke('a', { tier: 'core' }));
     await eventually(async () => (await names()).join() === 'named,other');
-    await eventually(async () => !('default.shop.yaml' in (await world.files('spoke-a'))));
-    expect(Object.keys(await world.files('spoke-a'))).toEqual(['000-root.yaml']);
+    await eventually(async () => Object.keys(await world.workloads('a')).length === 0);
     await world.api.delete(SPOKES, { name: 'other' });
     await eventually(async () => (await names()).join() === 'named');
   });
@@ -194,7 +202,7 @@ describe('the way of a workload to its spokes', () => {
       ),
     );
     await world.published('second');
-    const [, kustomization] = documents((await world.files('spoke-a'))['default.second.yaml']);
+    const [, kustomization] = documents((await world.workloads('a'))['default.second']);
     expect(kustomization?.['spec']).toMatchObject({
       dependsOn: [{ name: 'default.first' }, { name: 'team.x' }],
       interval: '30m',
@@ -215,10 +223,10 @@ describe('the way of a workload to its spokes', () => {
     const heal = world.registry.fail({
       fault: { kind: 'answer', status: 503 },
       method: 'PUT',
-      path: /spoke-b/,
+      path: /group-/,
     });
     await world.api.delete(WORKLOAD_DEPLOYMENTS, { name: 'shop', namespace: 'default' });
-    await eventually(async () => !('default.shop.yaml' in (await world.files('spoke-a'))));
+    await eventually(() => world.events().includes('PushFailed'));
     expect((await world.deployment('shop')).metadata.deletionTimestamp).toBeDefined();
     heal();
     await eventually(async () => {
@@ -226,10 +234,7 @@ describe('the way of a workload to its spokes', () => {
       return found === undefined;
     });
     for (const name of ['a', 'b']) {
-      expect(Object.keys(await world.files(`spoke-${name}`))).toEqual([
-        '000-root.yaml',
-        'default.stays.yaml',
-      ]);
+      expect(Object.keys(await world.workloads(name))).toEqual(['default.stays']);
     }
   });
 
@@ -241,7 +246,7 @@ describe('the way of a workload to its spokes', () => {
     await world.startHub();
     await eventually(async () => (await world.published('shop'))['a']?.digest !== first['a']?.digest);
     await world.published('late');
-    expect(Object.keys(await world.files('spoke-a'))).toContain('default.late.yaml');
+    expect(Object.keys(await world.workloads('a'))).toContain('default.late');
   });
 
   it('brings back what the registry lost', async () => {
@@ -250,7 +255,9 @@ describe('the way of a workload to its spokes', () => {
     await world.apply(spoke('a'), profile('shop', [configMap('shop', '1')]), deployment('shop'));
     const { a } = await world.published('shop');
     await world.loseArtifacts();
-    await eventually(() => world.tags()[a?.tag ?? ''] === a?.digest && 'spoke-a' in world.tags());
+    await eventually(
+      () => world.tags()[a?.tag ?? ''] === a?.digest && Object.keys(world.tags()).length === 3,
+    );
   });
 
   it('stops at suspend, of a deployment and of a spoke, and goes on after it', async () => {
@@ -262,10 +269,12 @@ describe('the way of a workload to its spokes', () => {
     await world.apply({ ...spoke('a'), spec: { suspend: true } }, deployment('shop', { suspend: false }));
     const pending = await world.condition('shop', 'Published', { status: 'Unknown' });
     expect(pending.message).toBe('waiting for the root of a');
-    expect((await world.files('spoke-a'))['default.shop.yaml']).toContain(first['a']?.digest);
+    expect((await world.workloads('a'))['default.shop']).toContain(first['a']?.digest);
+    await eventually(async () => (await world.files('spoke-a'))['group.yaml']?.includes('suspend: true'));
     await world.apply({ ...spoke('a'), spec: {} });
     const now = await world.published('shop');
-    expect((await world.files('spoke-a'))['default.shop.yaml']).toContain(now['a']?.digest);
+    expect((await world.workloads('a'))['default.shop']).toContain(now['a']?.digest);
+    await eventually(async () => !(await world.files('spoke-a'))['group.yaml']?.includes('suspend'));
     expect(now['a']?.digest).not.toBe(first['a']?.digest);
   });
 });

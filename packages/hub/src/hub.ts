@@ -14,13 +14,12 @@ import {
   type WorkloadDeployment,
   type WorkloadProfile,
 } from '@mural/kube';
-import { HubError } from './errors.ts';
 import { FleetAccounts, type SpokeAccounts } from './fleet/accounts.ts';
 import { Heartbeats } from './fleet/heartbeats.ts';
 import { ArtifactSources, type HubRegistry } from './hue/artifact-sources.ts';
 import { Deployments } from './hue/deployments.ts';
 import type { HubCaches } from './hue/gather.ts';
-import { Pusher } from './hue/push.ts';
+import { Registries } from './hue/registries.ts';
 import { Roots } from './hue/roots.ts';
 import { ScopeDiscovery } from './hue/scope-discovery.ts';
 import { RenderThread } from './render/thread.ts';
@@ -80,16 +79,14 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const { client } = options;
   const shared = { client, clock, random, log };
   const caches = cachesOf(shared);
-  const [registry] = options.registries;
-  if (registry === undefined) throw new HubError('NoRegistry', 'the hub was given no registry');
-  const pusher = new Pusher(registry, clock, log);
+  const registries = new Registries(options.registries, clock, log);
   const thread = new RenderThread();
   const events = createEventRecorder({ client, component: 'hue', clock, log });
   const roots = new Roots({
     ...shared,
     deployments: caches.deployments,
     spokes: caches.spokes,
-    pusher,
+    registries,
     spokeRegistry: (spoke) => options.spokeRegistry(spoke),
     onChange: (keys) => deployments.enqueue(keys),
     recheckMs,
@@ -98,10 +95,11 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     ...shared,
     tools: {
       caches,
-      sources: new ArtifactSources(registry),
+      sources: new ArtifactSources(options.registries),
       scopes: new ScopeDiscovery(client, clock, log),
       thread,
-      pusher,
+      registries,
+      spokeRegistry: (spoke) => options.spokeRegistry(spoke),
       renderers: options.renderers ?? {},
       searchPath: options.searchPath ?? process.env['PATH'] ?? '',
     },
@@ -126,7 +124,9 @@ export async function startHub(options: HubOptions): Promise<Hub> {
   const started = Promise.all([roots.start(), deployments.start()]);
   return {
     refresh() {
-      for (const { metadata } of caches.spokes.list()) roots.enqueue(metadata.name ?? '');
+      roots.refresh();
+      deployments.refresh();
+      accounts.refresh();
     },
     async stop() {
       await Promise.all(everyCache.map(async (cache) => cache.stop()));

@@ -21,6 +21,8 @@ export {
 } from './migration/state.ts';
 export type { Renderers } from './render/types.ts';
 export {
+  GROUP_NAME,
+  groupTag,
   HUB_SECRET,
   REGISTRY_CA_SECRET,
   REGISTRY_SECRET,

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { formatDuration, parseDuration } from '@mural/core';
 import type { SpokeRegistry } from '@mural/kube';
 
 /** How a spoke reaches the registry: what goes into its OCIRepository objects. */
@@ -27,6 +28,8 @@ export const REGISTRY_CA_SECRET = 'mural-registry-ca';
 export const HUB_SECRET = 'mural-hub';
 /** OCIRepository and Kustomization that deliver the root of a spoke. */
 export const ROOT_NAME = 'mural-root';
+/** OCIRepository and Kustomization that deliver the workloads of a spoke, from the artifact of its group. */
+export const GROUP_NAME = 'mural-group';
 
 /** The part of an OCIRepository's spec that follows from the registry alone. */
 export function sourceSettings(settings: SpokeRegistrySettings): Record<string, unknown> {
@@ -44,14 +47,41 @@ export function sourceSettings(settings: SpokeRegistrySettings): Record<string, 
   };
 }
 
+/**
+ * The spec of the source of a spoke's root. It changes only when the spoke moves to another group or
+ * registry, so it is looked at less often than the group; connected spokes are told besides.
+ */
+export function rootSource(spoke: string, settings: SpokeRegistrySettings): Record<string, unknown> {
+  const interval = formatDuration(ROOT_INTERVALS * parseDuration(settings.interval));
+  return { ...sourceSettings(settings), interval, ref: { tag: rootTag(spoke) } };
+}
+
+/** Intervals between two looks at the root of a spoke. */
+const ROOT_INTERVALS = 3;
+
 /** Characters of a tag (distribution-spec, pull). */
 const TAG_LIMIT = 128;
+/** Characters of a folder in an archive: USTAR has 100 for its name. */
+export const FOLDER_LIMIT = 96;
 
 /** The tag of a spoke's root, which moves. */
 export function rootTag(spoke: string): string {
-  const tag = `spoke-${spoke}`;
-  if (tag.length <= TAG_LIMIT) return tag;
-  // Two long names that begin alike must not share a root.
-  const digest = createHash('sha256').update(spoke).digest('hex').slice(0, 12);
-  return `${tag.slice(0, TAG_LIMIT - 1 - digest.length)}-${digest}`;
+  return shortened(`spoke-${spoke}`, TAG_LIMIT);
+}
+
+/** The tag of a group's artifact, which moves. */
+export function groupTag(id: string): string {
+  return `group-${id}`;
+}
+
+/** The folder of a spoke in the artifact of its group. */
+export function spokeFolder(spoke: string): string {
+  return `spokes/${shortened(spoke, FOLDER_LIMIT)}`;
+}
+
+function shortened(name: string, limit: number): string {
+  if (name.length <= limit) return name;
+  // Two long names that begin alike must not become one.
+  const digest = createHash('sha256').update(name).digest('hex').slice(0, 12);
+  return `${name.slice(0, limit - 1 - digest.length)}-${digest}`;
 }

@@ -136,6 +136,23 @@ export class World {
     );
   }
 
+  /** The tag of the group that the own root of a spoke names. */
+  async groupOf(spoke: string): Promise<string> {
+    const files = await this.files(`spoke-${spoke}`);
+    return /tag: (group-[0-9a-f]+)/.exec(files['group.yaml'] ?? '')?.[1] ?? '';
+  }
+
+  /** What a spoke finds when it follows its own root: the manifests of its workloads, by name. */
+  async workloads(spoke: string): Promise<Record<string, string>> {
+    const files = await this.files(await this.groupOf(spoke));
+    const listing = files[`spokes/${spoke}/kustomization.yaml`];
+    if (listing === undefined) throw new Error(`${spoke} has no folder in its group`);
+    const folders = [...listing.matchAll(/workloads\/([^\s"]+)-[0-9a-f]{12}/g)];
+    return Object.fromEntries(
+      folders.map(([folder, name = '']) => [name, files[`${folder}/workload.yaml`] ?? '']),
+    );
+  }
+
   /** Digests by tag, of everything in the registry. */
   tags(): Record<string, string> {
     return this.registry.tags(REPOSITORY);

@@ -209,8 +209,32 @@ export interface Spoke extends KubeObject {
   readonly status?: SpokeStatus;
 }
 
-/** Annotation of a Spoke: digest of the root last published for it, by the hub. A nudge, not the path of content. */
+/**
+ * Annotation of a Spoke: what was last published for it, by the hub. A nudge, not the path of content.
+ * Its value is that of {@link formatPublishedRoot}.
+ */
 export const PUBLISHED_ROOT_ANNOTATION = 'mural.dev/published-root';
+/** Annotation of a Spoke: the group that its workloads are published in, by the hub. */
+export const ROOT_GROUP_ANNOTATION = 'mural.dev/root-group';
+
+/** Digests of what was last published for a spoke. */
+export interface PublishedRoot {
+  /** Of its own root. */
+  readonly root: string;
+  /** Of the artifact of its group; absent for a spoke that is suspended. */
+  readonly group?: string | undefined;
+}
+
+/** The value of {@link PUBLISHED_ROOT_ANNOTATION}: the digests of root and group, with a comma between. */
+export function formatPublishedRoot({ root, group }: PublishedRoot): string {
+  return group === undefined ? root : `${root},${group}`;
+}
+
+/** Reads what {@link formatPublishedRoot} wrote. */
+export function parsePublishedRoot(text: string): PublishedRoot {
+  const [root = '', group] = text.split(',', 2);
+  return group === undefined ? { root } : { root, group };
+}
 /** Labels of the OCIRepository and Kustomization of a workload on a spoke: what they were made from. */
 export const WORKLOAD_NAME_LABEL = 'mural.dev/workload-name';
 export const WORKLOAD_NAMESPACE_LABEL = 'mural.dev/workload-namespace';

@@ -77,6 +77,20 @@ describe('pushArtifact', () => {
     ]);
   });
 
+  it('puts one manifest where a tag is enough, and asks its caller before each', async () => {
+    let puts = 0;
+    const options = { byTag: true, beforeManifest: async () => void (puts += 1) };
+    await pushArtifact(client, REPO, artifact, { ...options, tags: ['v1'] });
+    expect(asked().filter((line) => line.startsWith('PUT manifests'))).toEqual(['PUT manifests/v1']);
+    expect(puts).toBe(1);
+    await pushArtifact(client, REPO, artifact, { ...options, tags: ['v1'] });
+    expect(puts).toBe(1);
+    const other = await packArtifact({ files: [], revision: 'r2' });
+    await pushArtifact(client, REPO, other, options);
+    expect(registry.manifest(REPO, other.digest)).toBeDefined();
+    expect(puts).toBe(2);
+  });
+
   it('sends the blobs that a registry lost under a manifest it still has, where that is asked for', async () => {
     const [layer] = artifact.layers;
     const lost = { method: 'HEAD', path: new RegExp(`blobs/${layer?.digest ?? ''}`) };

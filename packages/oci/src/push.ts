@@ -12,9 +12,24 @@ export interface PushResult {
   readonly bytes: number;
 }
 
+/** How {@link pushArtifact} goes about it. */
+export interface PushOptions {
+  readonly tags?: readonly string[];
+  /** Ask for the blobs of an artifact that is there already, and send those that are missing. */
+  readonly complete?: boolean;
+  /**
+   * Put the manifest by its first tag alone, where there is one: that stores it under its digest too
+   * (distribution-spec end-7), and is one call less for registries that count them.
+   */
+  readonly byTag?: boolean;
+  /** Awaited before each manifest that is put, so that a caller can keep to a registry's limit. */
+  readonly beforeManifest?: ((signal: AbortSignal | undefined) => Promise<void>) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Pushes an artifact with HEAD, POST and PUT alone, in an order that never shows a reader half of it:
- * blobs, the manifest by its digest, tags last. Nothing is listed, created or deleted.
+ * blobs, the manifest by its digest (unless `byTag`), tags last. Nothing is listed, created or deleted.
  *
  * A tag that holds the digest already is a success and is not written: registries with immutable tags
  * refuse even identical manifests.
@@ -28,11 +43,7 @@ export async function pushArtifact(
   client: RegistryClient,
   repository: string,
   artifact: PackedArtifact,
-  options: {
-    readonly tags?: readonly string[];
-    readonly complete?: boolean;
-    readonly signal?: AbortSignal | undefined;
-  } = {},
+  options: PushOptions = {},
 ): Promise<PushResult> {
   const { complete = false, signal, tags = [] } = options;
   const { digest } = artifact;
@@ -49,15 +60,33 @@ export async function pushArtifact(
       if (await client.putBlob(repository, blob, signal)) bytes += blob.size;
     }
   }
-  if (!held) {
-    await client.putManifest(repository, digest, artifact.manifest, artifact.mediaType, signal);
-    bytes += artifact.manifest.length;
-  }
-  for (const tag of missing) {
-    await putTag(client, repository, tag, artifact, signal);
-    bytes += artifact.manifest.length;
-  }
+  bytes += await putManifests({ client, repository, artifact, options }, held, missing);
   return { digest, pushed: bytes > 0, bytes };
+}
+
+interface Push {
+  readonly client: RegistryClient;
+  readonly repository: string;
+  readonly artifact: PackedArtifact;
+  readonly options: PushOptions;
+}
+
+/** @returns bytes that were sent */
+async function putManifests(push: Push, held: boolean, tags: readonly string[]): Promise<number> {
+  const { client, repository, artifact, options } = push;
+  const { beforeManifest, byTag = false, signal } = options;
+  let puts = 0;
+  if (!held && !(byTag && tags.length > 0)) {
+    await beforeManifest?.(signal);
+    await client.putManifest(repository, artifact.digest, artifact.manifest, artifact.mediaType, signal);
+    puts += 1;
+  }
+  for (const tag of tags) {
+    await beforeManifest?.(signal);
+    await putTag(client, repository, tag, artifact, signal);
+    puts += 1;
+  }
+  return puts * artifact.manifest.length;
 }
 
 /** Two pushers of one artifact may meet at an immutable tag: the later one finds its own digest there. */

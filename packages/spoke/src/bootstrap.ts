@@ -7,8 +7,12 @@ import { waitEstablished } from './apply/wait.ts';
 /** An object of a bootstrap that the cluster has no definition for. */
 export class BootstrapError extends MuralError<'KindUnknown'> {}
 
-/** Its own name, so that what a user changes later by other means is told apart from what delivery owns. */
-const FIELD_MANAGER = 'mural-bootstrap';
+/**
+ * Appliers of Kustomizations, Flux's and ours, take over what a manager whose name begins with `kubectl`
+ * wrote (`ssa.PatchReplaceFieldsManagers`). So what the root of a spoke takes over and does not have any
+ * more goes, such as the Secrets of a registry that needs none.
+ */
+const FIELD_MANAGER = 'kubectl-mural-bootstrap';
 
 const ESTABLISHED_MS = 60_000;
 

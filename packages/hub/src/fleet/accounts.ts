@@ -65,6 +65,11 @@ export class FleetAccounts {
     await this.#controller.stop();
   }
 
+  /** Asks for a turn of every spoke. */
+  refresh(): void {
+    for (const { metadata } of this.#options.spokes.list()) this.#controller.enqueue(metadata.name ?? '');
+  }
+
   async #reconcile(name: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
     const spoke = await this.#options.client.find<Spoke>(SPOKES, { name }, { signal });
     if (spoke === undefined) return undefined;

@@ -142,7 +142,7 @@ describe('the accounts of a spoke', () => {
     expect(source?.['spec']).toEqual({
       url: world.url,
       ref: { tag: 'spoke-a' },
-      interval: '5m',
+      interval: '15m0s',
       timeout: '60s',
       secretRef: { name: 'mural-registry' },
       certSecretRef: { name: 'mural-registry-ca' },

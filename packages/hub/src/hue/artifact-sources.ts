@@ -23,14 +23,21 @@ interface Kept {
   readonly bytes: number;
 }
 
+interface Place {
+  readonly client: RegistryClient;
+  readonly host: string;
+  readonly repository: string;
+}
+
 /** Pulls the artifacts that components name. What a digest names is pulled once. */
 export class ArtifactSources {
-  readonly #registry: HubRegistry;
+  readonly #registries: readonly HubRegistry[];
   readonly #kept = new Map<string, Kept>();
   #keptBytes = 0;
 
-  constructor(registry: HubRegistry) {
-    this.#registry = registry;
+  /** @param registries the first is where artifacts come from that name no registry */
+  constructor(registries: readonly HubRegistry[]) {
+    this.#registries = registries;
   }
 
   /**
@@ -60,30 +67,33 @@ export class ArtifactSources {
     resolved: Map<string, string>,
     signal: AbortSignal,
   ): Promise<Files> {
-    const repository = this.#repository(component, source);
-    const wanted =
-      source.digest ?? resolved.get(`${repository}:${source.tag ?? ''}`) ?? source.tag ?? 'latest';
-    const kept = this.#kept.get(`${repository}@${wanted}`);
+    const { client, host, repository } = this.#locate(component, source);
+    const place = `${host}/${repository}`;
+    const wanted = source.digest ?? resolved.get(`${place}:${source.tag ?? ''}`) ?? source.tag ?? 'latest';
+    const kept = this.#kept.get(`${place}@${wanted}`);
     if (kept !== undefined) return kept.files;
-    const { client } = this.#registry;
     const pulled = await pullArtifact(client, repository, wanted, { signal, maxBytes: MAX_ARTIFACT_BYTES });
-    resolved.set(`${repository}:${source.tag ?? ''}`, pulled.digest);
+    resolved.set(`${place}:${source.tag ?? ''}`, pulled.digest);
     const unpacked = await unpackLayer(pulled.layer);
     const files = Object.fromEntries([...unpacked].map(([path, file]) => [path, file.content]));
-    this.#keep(`${repository}@${pulled.digest}`, files);
+    this.#keep(`${place}@${pulled.digest}`, files);
     return files;
   }
 
-  #repository(component: string, source: ArtifactSource): string {
-    const own = parseRepositoryUrl(this.#registry.url);
-    if (source.url === undefined) return own.repository;
-    const asked = parseRepositoryUrl(source.url);
-    if (asked.registry === own.registry) return asked.repository;
+  #locate(component: string, source: ArtifactSource): Place {
+    const own = this.#registries.map(({ client, url }) => {
+      const { registry: host, repository } = parseRepositoryUrl(url);
+      return { client, host, repository };
+    });
+    const asked = source.url === undefined ? undefined : parseRepositoryUrl(source.url);
+    const place = asked === undefined ? own[0] : own.find(({ host }) => host === asked.registry);
+    if (place !== undefined) return { ...place, repository: asked?.repository ?? place.repository };
+    const hosts = own.map(({ host }) => host).join(', ');
     throw new RenderError(
       'ArtifactInvalid',
-      `component ${component}: artifacts come from the registry of the hub (${own.registry}), not from ${asked.registry}`,
+      `component ${component}: artifacts come from the registry of the hub (${hosts}), not from ${asked?.registry ?? ''}`,
       {
-        facts: { component, registry: asked.registry },
+        facts: { component, registry: asked?.registry },
         hint: 'Copy the artifact to the registry of the hub.',
       },
     );

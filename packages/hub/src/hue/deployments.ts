@@ -107,6 +107,11 @@ export class Deployments {
     this.#reports.add(keys);
   }
 
+  /** Asks for a turn of every deployment. */
+  refresh(): void {
+    this.#reports.add(this.#keysWhere(() => true));
+  }
+
   *#keysWhere(concerns: (deployment: WorkloadDeployment) => boolean): Iterable<string> {
     for (const deployment of this.#options.tools.caches.deployments.list()) {
       if (concerns(deployment)) yield keyOf(deployment);
@@ -236,11 +241,13 @@ export class Deployments {
       stalled: memory?.stalled,
       deployment,
       gathered: undefined,
+      homes: new Map(),
       input: '',
       records: recordsOf(deployment),
       shared: [],
       packed: [],
       pushed: [],
+      held: new Set(),
       rendered: false,
     };
   }
@@ -254,6 +261,7 @@ export class Deployments {
     memory.finished = {
       input: turn.input,
       records: turn.records,
+      held: turn.held,
       objects: turn.shared[0]?.rendering.objects ?? 0,
       artifacts: turn.packed.length,
       dueAt: turn.now + jitter(this.#options.recheckMs, 0.1, this.#options.random),

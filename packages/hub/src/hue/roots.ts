@@ -1,38 +1,27 @@
-import { type Clock, jitter, jsonEqual, type Logger, type Random } from '@mural/core';
+import { canonicalJson, type Clock, jsonEqual, type Logger, type Random } from '@mural/core';
 import {
   type Cache,
-  type Controller,
-  createController,
   type KubeClient,
-  objectKey,
-  PUBLISHED_ROOT_ANNOTATION,
-  type ReconcileResult,
+  type PublishedRoot,
+  ROOT_GROUP_ANNOTATION,
   type Spoke,
-  SPOKES,
   type WorkloadDeployment,
 } from '@mural/kube';
-import { packArtifact } from '@mural/oci';
 import { Batch } from '../batch.ts';
-import { rootTag, type SpokeRegistrySettings } from '../settings.ts';
-import { failureOf } from './failure.ts';
-import type { Pusher } from './push.ts';
-import { recordedDigests, rootEntries, rootFiles } from './root.ts';
-
-/** What was last published to one spoke. */
-interface PublishedRoot {
-  readonly digest: string;
-  /** The text that was packed, to see without packing that nothing changed. */
-  readonly content: string;
-  readonly workloads: ReadonlyMap<string, string>;
-  /** When the registry was last seen to hold it, in milliseconds since the epoch. */
-  readonly seenAt: number;
-}
+import type { SpokeRegistrySettings } from '../settings.ts';
+import { Contents } from './contents.ts';
+import { GroupPublisher } from './group-publisher.ts';
+import { type Group, groupKey, Groups, validGroupId } from './groups.ts';
+import { Nudges } from './nudges.ts';
+import { OwnRootPublisher } from './own-root-publisher.ts';
+import type { Registries } from './registries.ts';
+import { settingsKey } from './root.ts';
 
 export interface RootsOptions {
   readonly client: KubeClient;
   readonly deployments: Cache<WorkloadDeployment>;
   readonly spokes: Cache<Spoke>;
-  readonly pusher: Pusher;
+  readonly registries: Registries;
   spokeRegistry(spoke: Spoke): SpokeRegistrySettings;
   /** Told of the deployments whose publication to some spoke went on, or failed. */
   onChange(deployments: Iterable<string>): void;
@@ -43,174 +32,212 @@ export interface RootsOptions {
   readonly log: Logger;
 }
 
-/** How long changes are collected before roots are made: many workloads applied together are one root. */
+/** What both publishers see of the fleet. */
+export interface FleetState {
+  readonly spokes: Cache<Spoke>;
+  readonly groups: Groups;
+  readonly contents: Contents;
+  readonly registries: Registries;
+  /** The settings that are in force for a spoke. */
+  settingsOf(spoke: string): SpokeRegistrySettings | undefined;
+  /** Whether a spoke says that it has the root that was last published for it. */
+  hasMoved(spoke: Spoke): boolean;
+}
+
+/** How long changes are collected before they are published: many workloads applied together are one artifact. */
 const COLLECT_MS = 50;
 
 /**
- * Keeps the root artifact of each spoke equal to what the deployments' statuses record.
+ * Keeps what spokes read equal to what the deployments' statuses record.
  *
- * Works per spoke and from the recorded state alone: whatever changes, and however often the hub is
- * killed, the next turn ends at the same root. Turns of one spoke never overlap, so an older root
- * cannot overtake a newer one.
+ * A spoke reads two artifacts: its own root, which names its group and changes hardly ever, and the
+ * artifact of the group, which up to 250 spokes share. So a rollout writes one artifact for each group
+ * that it touches. Everything follows from recorded state: deployments' statuses, the group in the
+ * annotation of each Spoke, and the settings; however often the hub is killed, it ends at the same.
  */
-export class Roots {
+export class Roots implements FleetState {
+  readonly spokes: Cache<Spoke>;
+  readonly registries: Registries;
+  readonly contents = new Contents();
+  readonly groups = new Groups();
   readonly #options: RootsOptions;
-  readonly #published = new Map<string, PublishedRoot>();
-  readonly #failures = new Map<string, string>();
-  readonly #controller: Controller;
-  readonly #changes: Batch;
-  #unsubscribe: (() => void) | undefined;
+  readonly #settings = new Map<string, SpokeRegistrySettings>();
+  readonly #groupPublisher: GroupPublisher;
+  readonly #ownPublisher: OwnRootPublisher;
+  readonly #nudges: Nudges;
+  readonly #changedContents: Batch;
+  readonly #changedSpokes: Batch;
+  #unsubscribe: (() => void)[] = [];
 
   constructor(options: RootsOptions) {
+    const { clock } = options;
     this.#options = options;
-    this.#changes = new Batch(options.clock, COLLECT_MS, (spokes) => {
-      for (const spoke of spokes) this.#controller.enqueue(spoke);
+    this.spokes = options.spokes;
+    this.registries = options.registries;
+    this.#changedContents = new Batch(clock, COLLECT_MS, (names) => this.#publishGroups(names));
+    this.#changedSpokes = new Batch(clock, COLLECT_MS, (names) => this.#takeSpokes(names));
+    this.#groupPublisher = new GroupPublisher({
+      ...options,
+      fleet: this,
+      onPublished: (group) => this.#groupPublished(group),
+      onOverflow: (names) => this.#changedSpokes.add(names),
     });
-    this.#controller = createController<Spoke>({
-      name: 'roots',
-      primary: options.spokes,
-      changed: (now, before) => now === undefined || before === undefined || this.#isConcerned(now, before),
-      reconcile: async (key, signal) => this.#reconcile(key, signal),
-      concurrency: 8,
-      backoff: { baseMs: 750, capMs: 60_000 },
-      clock: options.clock,
-      random: options.random,
-      log: options.log,
+    this.#ownPublisher = new OwnRootPublisher({
+      ...options,
+      fleet: this,
+      groups: this.#groupPublisher,
+      onPublished: (spoke) => this.#nudges.enqueue(spoke),
     });
+    this.#nudges = new Nudges({ ...options, published: (spoke) => this.#publishedRoot(spoke) });
   }
 
-  /** Starts when both caches hold everything, so that no root is made from half of the state. */
+  /** Starts when both caches hold everything, so that nothing is published from half of the state. */
   async start(): Promise<void> {
-    await Promise.all([this.#options.deployments.synced(), this.#options.spokes.synced()]);
-    this.#unsubscribe = this.#options.deployments.onChange((_key, now, before) =>
-      this.#changes.add(concernedSpokes(now, before)),
-    );
-    this.#controller.start();
+    const { deployments, spokes } = this.#options;
+    await Promise.all([deployments.synced(), spokes.synced()]);
+    this.#placeRecorded();
+    this.#unsubscribe = [
+      deployments.onChange((key, now) => this.#changedContents.add(this.contents.set(key, now))),
+      spokes.onChange((name, now, before) => {
+        if (this.#isConcerned(name, now, before)) this.#changedSpokes.add([name]);
+      }),
+    ];
+    this.#groupPublisher.start();
+    this.#ownPublisher.start();
+    this.#nudges.start();
   }
 
   async stop(): Promise<void> {
-    this.#unsubscribe?.();
-    this.#changes.stop();
-    await this.#controller.stop();
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    this.#changedContents.stop();
+    this.#changedSpokes.stop();
+    await Promise.all([this.#groupPublisher.stop(), this.#ownPublisher.stop(), this.#nudges.stop()]);
   }
 
   /** Asks for a turn of a spoke. */
   enqueue(spoke: string): void {
-    this.#controller.enqueue(spoke);
+    this.#changedSpokes.add([spoke]);
+  }
+
+  /** Asks for the settings of every spoke anew. */
+  refresh(): void {
+    this.#changedSpokes.add(this.#options.spokes.list().map(({ metadata }) => metadata.name ?? ''));
+  }
+
+  settingsOf(spoke: string): SpokeRegistrySettings | undefined {
+    return this.#settings.get(spoke);
+  }
+
+  hasMoved({ metadata, status }: Spoke): boolean {
+    const own = this.#ownPublisher.published(metadata.name ?? '');
+    return own !== undefined && own.digest === status?.rootDigest;
   }
 
   /**
-   * Digest of a deployment's artifact in the published root of a spoke; `null` when the root does not
-   * have the deployment, `undefined` when this process has not looked yet.
+   * Digest of a deployment's artifact in what is published for a spoke; `null` when the deployment is not
+   * in it, `undefined` when this process does not know.
    */
   publishedDigest(spoke: string, deployment: string): string | null | undefined {
-    const root = this.#published.get(spoke);
-    return root === undefined ? undefined : (root.workloads.get(deployment) ?? null);
+    const own = this.#ownPublisher.published(spoke);
+    const content =
+      own === undefined ? undefined : this.#groupPublisher.published(own.group)?.contentOf(spoke);
+    return content === undefined ? undefined : (content.entries.get(deployment)?.digest ?? null);
   }
 
-  /** Why the root of a spoke could not be published, when it could not. */
+  /** Why nothing could be published for a spoke, when it could not. */
   failureOf(spoke: string): string | undefined {
-    return this.#failures.get(spoke);
+    const group = this.groups.of(spoke);
+    const shared = group === undefined ? undefined : this.#groupPublisher.failureOf(groupKey(group));
+    return shared ?? this.#ownPublisher.failureOf(spoke);
   }
 
-  async #reconcile(name: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
-    const { spokes, deployments, clock, random, recheckMs } = this.#options;
-    const spoke = spokes.get(name);
-    if (spoke === undefined || spoke.metadata.deletionTimestamp !== undefined) {
-      this.#forget(name);
-      return undefined;
-    }
-    if (spoke.spec?.suspend === true) return undefined;
-    const entries = rootEntries(name, deployments.list());
-    const files = rootFiles(name, entries, this.#options.spokeRegistry(spoke));
-    const content = JSON.stringify(files);
-    const before = this.#published.get(name);
-    const fresh = before !== undefined && clock.now() - before.seenAt < recheckMs / 2;
-    if (before?.content === content && fresh) {
-      await this.#nudge(spoke, before.digest, signal);
-      return { requeueAfterMs: jitter(recheckMs, 0.1, random) };
-    }
-    const workloads = new Map(entries.map(({ deployment, digest }) => [objectKey(deployment), digest]));
-    const artifact = await packArtifact({ files });
-    try {
-      await this.#options.pusher.push(artifact, rootTag(name), signal);
-    } catch (error) {
-      this.#fail(name, error, workloads);
-      throw error;
-    }
-    this.#failures.delete(name);
-    this.#published.set(name, { digest: artifact.digest, content, workloads, seenAt: clock.now() });
-    await this.#nudge(spoke, artifact.digest, signal);
-    this.#options.onChange(changedWorkloads(before?.workloads, workloads));
-    return { requeueAfterMs: jitter(recheckMs, 0.1, random) };
+  #publishedRoot(spoke: string): PublishedRoot | undefined {
+    const own = this.#ownPublisher.published(spoke);
+    if (own === undefined) return undefined;
+    return { root: own.digest, group: this.#groupPublisher.published(own.group)?.digestFor(spoke) };
   }
 
-  #isConcerned(now: Spoke, before: Spoke): boolean {
-    const name = now.metadata.name ?? '';
-    const nudged = now.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION];
+  /** Recorded groups come before new ones, so that nobody takes the room of who was there before. */
+  #placeRecorded(): void {
+    for (const spoke of this.#options.spokes.list().sort(byName)) {
+      if (recordedGroup(spoke) !== undefined) this.#place(spoke);
+    }
+  }
+
+  #takeSpokes(names: ReadonlySet<string>): void {
+    for (const name of names) {
+      const spoke = this.#options.spokes.get(name);
+      if (spoke === undefined || spoke.metadata.deletionTimestamp !== undefined) {
+        this.#forget(name);
+        continue;
+      }
+      // A spoke that was suspended before it was ever published to has nothing to be suspended.
+      if (spoke.spec?.suspend === true && recordedGroup(spoke) === undefined && !this.#isPlaced(name))
+        continue;
+      this.#groupPublisher.enqueue(groupKey(this.#place(spoke)));
+      this.#ownPublisher.enqueue(name);
+    }
+  }
+
+  #place(spoke: Spoke): Group {
+    const name = spoke.metadata.name ?? '';
+    const settings = this.#options.spokeRegistry(spoke);
+    const known = this.#settings.get(name);
+    if (known === undefined || settingsKey(known) !== settingsKey(settings))
+      this.#settings.set(name, settings);
+    return this.groups.place(name, {
+      registry: this.registries.homeOf(settings).url,
+      recorded: recordedGroup(spoke),
+      labels: canonicalJson(spoke.metadata.labels ?? {}),
+    });
+  }
+
+  #isPlaced(name: string): boolean {
+    return this.groups.of(name) !== undefined;
+  }
+
+  #publishGroups(names: Iterable<string>): void {
+    const keys = new Set<string>();
+    for (const name of names) {
+      const group = this.groups.of(name);
+      if (group !== undefined) keys.add(groupKey(group));
+    }
+    for (const key of keys) this.#groupPublisher.enqueue(key);
+  }
+
+  #groupPublished(group: Group): void {
+    for (const name of group.members) {
+      if (this.#ownPublisher.published(name)?.group === groupKey(group)) this.#nudges.enqueue(name);
+      else this.#ownPublisher.enqueue(name);
+    }
+  }
+
+  #forget(name: string): void {
+    const own = this.#ownPublisher.published(name);
+    const content =
+      own === undefined ? undefined : this.#groupPublisher.published(own.group)?.contentOf(name);
+    this.groups.remove(name);
+    this.#settings.delete(name);
+    this.#ownPublisher.forget(name);
+    if (content !== undefined) this.#options.onChange(content.entries.keys());
+  }
+
+  #isConcerned(name: string, now: Spoke | undefined, before: Spoke | undefined): boolean {
+    if (now === undefined || before === undefined) return true;
     return (
       !jsonEqual(now.spec, before.spec) ||
       now.metadata.deletionTimestamp !== before.metadata.deletionTimestamp ||
       now.metadata.uid !== before.metadata.uid ||
-      // Somebody took the annotation away, or wrote another digest into it.
-      (nudged !== before.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION] &&
-        nudged !== this.#published.get(name)?.digest)
+      // Somebody took the annotation away, or wrote another group into it.
+      (recordedGroup(now) !== recordedGroup(before) && recordedGroup(now) !== this.groups.of(name)?.id)
     );
   }
-
-  /** Tells a connected spoke to look now. Only the annotation is written, whoever owns the rest. */
-  async #nudge(spoke: Spoke, digest: string, signal: AbortSignal): Promise<void> {
-    if (spoke.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION] === digest) return;
-    await this.#options.client.patch(
-      SPOKES,
-      { name: spoke.metadata.name ?? '' },
-      'merge',
-      { metadata: { annotations: { [PUBLISHED_ROOT_ANNOTATION]: digest } } },
-      { fieldManager: 'hue', signal },
-    );
-  }
-
-  #fail(name: string, error: unknown, workloads: ReadonlyMap<string, string>): void {
-    const { message } = failureOf(error);
-    if (this.#failures.get(name) === message) return;
-    this.#failures.set(name, message);
-    this.#options.onChange(changedWorkloads(this.#published.get(name)?.workloads, workloads));
-  }
-
-  #forget(name: string): void {
-    const before = this.#published.get(name);
-    this.#published.delete(name);
-    this.#failures.delete(name);
-    if (before !== undefined) this.#options.onChange(before.workloads.keys());
-  }
 }
 
-/** Deployments that the one root has otherwise than the other. */
-function changedWorkloads(
-  before: ReadonlyMap<string, string> | undefined,
-  now: ReadonlyMap<string, string>,
-): Set<string> {
-  const keys = new Set([...(before?.keys() ?? []), ...now.keys()]);
-  return new Set([...keys].filter((key) => before === undefined || before.get(key) !== now.get(key)));
+function recordedGroup({ metadata }: Spoke): string | undefined {
+  return validGroupId(metadata.annotations?.[ROOT_GROUP_ANNOTATION]);
 }
 
-/** Spokes whose root a change of a deployment may change. */
-function concernedSpokes(
-  now: WorkloadDeployment | undefined,
-  before: WorkloadDeployment | undefined,
-): Set<string> {
-  const digestsNow = recordedDigests(now);
-  const digestsBefore = recordedDigests(before);
-  const all =
-    !jsonEqual(rootSpec(now), rootSpec(before)) ||
-    (now?.metadata.deletionTimestamp === undefined) !== (before?.metadata.deletionTimestamp === undefined);
-  const names = new Set([...digestsNow.keys(), ...digestsBefore.keys()]);
-  return new Set([...names].filter((name) => all || digestsNow.get(name) !== digestsBefore.get(name)));
-}
-
-/** The part of a deployment's spec that goes into roots. */
-function rootSpec(deployment: WorkloadDeployment | undefined): unknown {
-  if (deployment === undefined) return undefined;
-  const { dependsOn, interval, timeout, prune } = deployment.spec;
-  return { dependsOn, interval, timeout, prune };
+function byName(a: Spoke, b: Spoke): number {
+  return (a.metadata.name ?? '') < (b.metadata.name ?? '') ? -1 : 1;
 }

@@ -4,6 +4,7 @@ import {
   matchesSelector,
   RECONCILE_REQUEST_ANNOTATION,
   type ReconcileError,
+  type Spoke,
   type Step,
   type WorkloadDeployment,
 } from '@mural/kube';
@@ -17,6 +18,7 @@ import { type Gathered, renderFleet, type SharedRendering } from './fleet-render
 import type { SpokeRecord } from './fold.ts';
 import { gather, type HubCaches, noSpokes } from './gather.ts';
 import type { Pusher } from './push.ts';
+import type { Registries } from './registries.ts';
 import type { ScopeDiscovery } from './scope-discovery.ts';
 import { workloadTag } from './tag.ts';
 
@@ -26,7 +28,8 @@ export interface HueTools {
   readonly sources: ArtifactSources;
   readonly scopes: ScopeDiscovery;
   readonly thread: RenderThread;
-  readonly pusher: Pusher;
+  readonly registries: Registries;
+  spokeRegistry(spoke: Spoke): { readonly url: string };
   readonly renderers: Renderers;
   readonly searchPath: string;
 }
@@ -38,6 +41,8 @@ export interface Finished {
   readonly records: readonly SpokeRecord[];
   readonly objects: number;
   readonly artifacts: number;
+  /** What was pushed, and where to. */
+  readonly held: ReadonlySet<string>;
   /** When to look again although nothing changed, in milliseconds since the epoch. */
   readonly dueAt: number;
 }
@@ -47,6 +52,8 @@ export interface PackedForSpokes {
   readonly artifact: PackedArtifact;
   readonly tag: string;
   readonly spokes: readonly string[];
+  /** The registries that these spokes read. */
+  readonly homes: ReadonlySet<Pusher>;
 }
 
 /** One reconcile of one deployment, as it goes from step to step. */
@@ -59,6 +66,8 @@ export interface Turn {
   readonly stalled: { readonly input: string; readonly error: ReconcileError } | undefined;
   deployment: WorkloadDeployment;
   gathered: Gathered | undefined;
+  /** The registry of each spoke, by name. */
+  homes: ReadonlyMap<string, Pusher>;
   input: string;
   /** What is to be recorded in the status: what was published before until the push is through. */
   records: readonly SpokeRecord[];
@@ -66,6 +75,8 @@ export interface Turn {
   packed: readonly PackedForSpokes[];
   /** References that were sent to the registry in this turn. */
   readonly pushed: string[];
+  /** What the registries hold now: see {@link Finished}. */
+  held: ReadonlySet<string>;
   /** Whether rendering is through: it decides which condition a failure belongs to. */
   rendered: boolean;
 }
@@ -82,7 +93,14 @@ const gatherStep: Step<Turn> = {
     turn.input = hash([turn.deployment.metadata.generation]);
     const gathered = gather(turn.deployment, turn.tools.caches);
     turn.gathered = gathered;
-    turn.input = inputOf(gathered);
+    const { registries } = turn.tools;
+    turn.homes = new Map(
+      gathered.spokes.map((spoke) => [
+        spoke.metadata.name ?? '',
+        registries.homeOf(turn.tools.spokeRegistry(spoke)),
+      ]),
+    );
+    turn.input = inputOf(gathered, turn.homes);
     if (gathered.spokes.length === 0) {
       // Nobody is to have it any more: this is a decision of the user, and it is told.
       turn.records = [];
@@ -92,6 +110,7 @@ const gatherStep: Step<Turn> = {
     const { finished } = turn;
     if (finished === undefined || finished.input !== turn.input || turn.now >= finished.dueAt) return 'done';
     turn.records = finished.records;
+    turn.held = finished.held;
     turn.rendered = true;
     return 'stop';
   },
@@ -146,10 +165,12 @@ const packStep: Step<Turn> = {
     for (const { rendering, spokes } of turn.shared) {
       const artifact = await packArtifact({ files: rendering.files });
       const same = byDigest.get(artifact.digest);
+      const homes = spokes.map((spoke) => turn.homes.get(spoke) ?? turn.tools.registries.first);
       byDigest.set(artifact.digest, {
         artifact,
         tag: workloadTag(namespace, name, artifact.contentDigest),
         spokes: [...(same?.spokes ?? []), ...spokes],
+        homes: new Set([...(same?.homes ?? []), ...homes]),
       });
     }
     turn.packed = [...byDigest.values()];
@@ -157,24 +178,25 @@ const packStep: Step<Turn> = {
   },
 };
 
-/** Blobs, manifest and tag of what the registry does not have. Records who gets what. */
+/** Blobs, manifest and tag of what the registries of the spokes do not have. Records who gets what. */
 const pushStep: Step<Turn> = {
   name: 'push',
   async run(turn, signal) {
-    const recorded = new Set(turn.finished?.records.map(({ tag, digest }) => `${tag}@${digest}`));
     const due = turn.finished !== undefined && turn.now >= turn.finished.dueAt;
     const recheck = due || isRequested(turn.deployment);
-    const missing = turn.packed.filter(
-      ({ artifact, tag }) => recheck || !recorded.has(`${tag}@${artifact.digest}`),
+    const wanted = turn.packed.flatMap(({ artifact, tag, homes }) =>
+      [...homes].map((home) => ({ artifact, tag, home, id: `${home.url}:${tag}@${artifact.digest}` })),
     );
+    const missing = wanted.filter(({ id }) => recheck || turn.finished?.held.has(id) !== true);
     try {
-      await inTurns(missing, PUSHES_AT_A_TIME, async ({ artifact, tag }) => {
-        const sent = await turn.tools.pusher.push(artifact, tag, signal);
-        if (sent) turn.pushed.push(turn.tools.pusher.reference(tag, artifact.digest));
+      await inTurns(missing, PUSHES_AT_A_TIME, async ({ artifact, tag, home }) => {
+        const sent = await home.push(artifact, tag, signal);
+        if (sent) turn.pushed.push(home.reference(tag, artifact.digest));
       });
     } catch (error) {
       throw toReconcileError(error, PUSH_REASON);
     }
+    turn.held = new Set(wanted.map(({ id }) => id));
     turn.records = turn.packed
       .flatMap(({ artifact, tag, spokes }) => spokes.map((name) => ({ name, tag, digest: artifact.digest })))
       .sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -214,7 +236,7 @@ async function inTurns<T>(
 }
 
 /** A hash of all that a rendering may depend on. */
-function inputOf(gathered: Gathered): string {
+function inputOf(gathered: Gathered, homes: ReadonlyMap<string, Pusher>): string {
   const { deployment, profile, environment, spokes } = gathered;
   return hash([
     specHash(deployment.spec),
@@ -224,7 +246,7 @@ function inputOf(gathered: Gathered): string {
     environment.metadata.name ?? '',
     specHash(environment.spec),
     environment.metadata.labels ?? {},
-    spokes.map(({ metadata }) => [metadata.name, metadata.labels ?? {}]),
+    spokes.map(({ metadata }) => [metadata.name, metadata.labels ?? {}, homes.get(metadata.name ?? '')?.url]),
   ]);
 }
 

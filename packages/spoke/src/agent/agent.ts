@@ -8,6 +8,7 @@ import {
   MURAL_NAMESPACE,
   OCI_REPOSITORIES,
   type OCIRepository,
+  parsePublishedRoot,
   PUBLISHED_ROOT_ANNOTATION,
   RECONCILE_REQUEST_ANNOTATION,
   setCondition,
@@ -17,7 +18,7 @@ import {
 } from '@mural/kube';
 import { digestOfRevision } from '../apply/run.ts';
 import { LatestObjects } from '../latest.ts';
-import { reportOf, ROOT_NAME } from './report.ts';
+import { GROUP_NAME, reportOf, ROOT_NAME } from './report.ts';
 
 /** What {@link startAgent} needs. */
 export interface AgentOptions {
@@ -60,7 +61,8 @@ class Agent implements SpokeAgent {
   readonly #subscriptions: (() => void)[] = [];
   #running: Promise<unknown> | undefined;
   #changed = Promise.withResolvers<undefined>();
-  #nudged: string | undefined;
+  /** What was last asked for, by source. */
+  readonly #nudged = new Map<string, string>();
   #nudging: Promise<void> = Promise.resolve();
   /** What the hub has: its cache, or our own last write while the cache lags behind. */
   readonly #told: LatestObjects<Spoke>;
@@ -86,7 +88,10 @@ class Agent implements SpokeAgent {
     const changed = (): void => this.#changed.resolve(undefined);
     this.#subscriptions.push(
       kustomizations.onChange(changed),
-      sources.onChange(() => this.#nudge()),
+      sources.onChange(() => {
+        this.#nudge();
+        changed();
+      }),
       this.#spokes.onChange((_name, now, before) => {
         this.#nudge();
         // Another one's write, such as the hub's about missed heartbeats, is answered; our own is not.
@@ -148,16 +153,16 @@ class Agent implements SpokeAgent {
   }
 
   async #report(signal: AbortSignal): Promise<void> {
-    const { hub, name, kustomizations, clock, version } = this.#options;
+    const { hub, name, kustomizations, sources, clock, version } = this.#options;
     const told = this.#told.get(name)?.status;
-    const { rootDigest, workloads } = reportOf(kustomizations.list());
+    const { workloads, ...delivery } = reportOf(kustomizations.list(), sources.list());
     const now = clock.now();
     const unready = workloads.filter(({ ready }) => ready !== 'True').length;
     const status: SpokeStatus = {
       conditions: setCondition(told?.conditions, this.#readiness(unready, workloads.length), now),
       workloads: [...workloads],
       ...(version === undefined ? {} : { agentVersion: version }),
-      ...(rootDigest === undefined ? {} : { rootDigest }),
+      ...delivery,
     };
     const change = differing(status, told ?? {});
     const early = now - this.#reportedAt < HEARTBEAT_MS / 2;
@@ -187,19 +192,25 @@ class Agent implements SpokeAgent {
     };
   }
 
-  /** When the hub has published another root than the one stored here, the source is asked to look at once. */
+  /** When the hub has published something else than what is stored here, the source is asked to look at once. */
   #nudge(): void {
-    const { name, sources } = this.#options;
-    const published = this.#spokes.get(name)?.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION];
-    const root = sources.get(`${MURAL_NAMESPACE}/${ROOT_NAME}`);
-    if (published === undefined || root === undefined || this.#nudged === published) return;
-    const stored = root.status?.artifact?.revision;
-    if (stored !== undefined && digestOfRevision(stored) === published) return;
-    this.#nudged = published;
-    this.#nudging = this.#nudging.then(async () => this.#request(published));
+    const text = this.#spokes.get(this.#options.name)?.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION];
+    if (text === undefined) return;
+    const { root, group } = parsePublishedRoot(text);
+    this.#compare(ROOT_NAME, root);
+    if (group !== undefined) this.#compare(GROUP_NAME, group);
   }
 
-  async #request(published: string): Promise<void> {
+  #compare(source: string, published: string): void {
+    const found = this.#options.sources.get(`${MURAL_NAMESPACE}/${source}`);
+    if (found === undefined || this.#nudged.get(source) === published) return;
+    const stored = found.status?.artifact?.revision;
+    if (stored !== undefined && digestOfRevision(stored) === published) return;
+    this.#nudged.set(source, published);
+    this.#nudging = this.#nudging.then(async () => this.#request(source, published));
+  }
+
+  async #request(source: string, published: string): Promise<void> {
     const { client, clock, log } = this.#options;
     const annotations = {
       [RECONCILE_REQUEST_ANNOTATION]: `${new Date(clock.now()).toISOString()} ${published}`,
@@ -207,7 +218,7 @@ class Agent implements SpokeAgent {
     try {
       await client.patch(
         OCI_REPOSITORIES,
-        { namespace: MURAL_NAMESPACE, name: ROOT_NAME },
+        { namespace: MURAL_NAMESPACE, name: source },
         'merge',
         { metadata: { annotations } },
         {
@@ -217,16 +228,21 @@ class Agent implements SpokeAgent {
       );
     } catch (error) {
       // The interval of the source does the same a little later.
-      this.#nudged = undefined;
-      if (!this.#stop.signal.aborted) log.warn({ err: error }, 'the root could not be asked to reconcile');
+      this.#nudged.delete(source);
+      if (!this.#stop.signal.aborted)
+        log.warn({ err: error, source }, 'a source could not be asked to reconcile');
     }
   }
 }
 
-/** The fields that the hub does not have so; a merge patch leaves the others. */
+/** The fields that the hub does not have so, `null` for what is gone; a merge patch leaves the others. */
 function differing(status: SpokeStatus, before: SpokeStatus): Record<string, unknown> {
   const old = before as Readonly<Record<string, unknown>>;
-  return Object.fromEntries(Object.entries(status).filter(([key, value]) => !jsonEqual(value, old[key])));
+  return Object.fromEntries(
+    Object.entries(status)
+      .filter(([key, value]) => !jsonEqual(value, old[key]))
+      .map(([key, value]) => [key, (value as unknown) ?? null]),
+  );
 }
 
 async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {

@@ -4,6 +4,7 @@ import {
   findCondition,
   type Kustomization,
   MURAL_NAMESPACE,
+  type OCIRepository,
   type SpokeWorkload,
   WORKLOAD_NAME_LABEL,
   WORKLOAD_NAMESPACE_LABEL,
@@ -11,26 +12,65 @@ import {
 import { digestOfRevision } from '../apply/run.ts';
 import { revisionOf } from '../apply/summary.ts';
 
-/** Name of the OCIRepository and the Kustomization that deliver a spoke's root. */
+/** Name of the OCIRepository and the Kustomization that deliver a spoke's own root. */
 export const ROOT_NAME = 'mural-root';
+/** Name of those that deliver its workloads, from the artifact of its group. */
+export const GROUP_NAME = 'mural-group';
 
 /** What a spoke runs, as it reports it. */
 export interface SpokeReport {
   readonly rootDigest: string | undefined;
+  readonly groupDigest: string | undefined;
+  readonly registryUrl: string | undefined;
   readonly workloads: readonly SpokeWorkload[];
 }
 
-/** Reads the report off the spoke's Kustomizations. */
-export function reportOf(kustomizations: readonly Kustomization[]): SpokeReport {
-  const root = kustomizations.find(
-    ({ metadata }) => metadata.namespace === MURAL_NAMESPACE && metadata.name === ROOT_NAME,
-  );
+/** Reads the report off the spoke's Kustomizations and sources. */
+export function reportOf(
+  kustomizations: readonly Kustomization[],
+  sources: readonly OCIRepository[],
+): SpokeReport {
+  const digestOf = (wanted: string): string | undefined =>
+    appliedDigest(
+      kustomizations.find(
+        ({ metadata }) => metadata.namespace === MURAL_NAMESPACE && metadata.name === wanted,
+      ),
+    );
   return {
-    rootDigest: appliedDigest(root),
+    rootDigest: digestOf(ROOT_NAME),
+    groupDigest: digestOf(GROUP_NAME),
+    registryUrl: registryOf(sources.filter(isOfDelivery)),
     workloads: kustomizations
       .flatMap((kustomization) => workloadOf(kustomization) ?? [])
       .sort((a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name)),
   };
+}
+
+function isOfDelivery({ metadata }: OCIRepository): boolean {
+  const { labels = {}, name = '', namespace } = metadata;
+  if (namespace !== MURAL_NAMESPACE) return false;
+  return name === ROOT_NAME || name === GROUP_NAME || WORKLOAD_NAME_LABEL in labels;
+}
+
+/**
+ * The repository that all sources have their content from. A source that names its content by digest and
+ * has it is as good as fetched: neither Flux nor this spoke asks the registry for it again.
+ */
+function registryOf(sources: readonly OCIRepository[]): string | undefined {
+  const [first] = sources;
+  return sources.every((source) => isFetched(source) && source.spec.url === first?.spec.url)
+    ? first?.spec.url
+    : undefined;
+}
+
+function isFetched(source: OCIRepository): boolean {
+  const { metadata, status } = source;
+  const ready = findCondition(conditionsOf(source), 'Ready');
+  // What is said of an older spec says nothing about its URL.
+  const current =
+    status?.observedGeneration === metadata.generation &&
+    (ready?.observedGeneration ?? metadata.generation) === metadata.generation;
+  return current && ready?.status === 'True' && status?.artifact !== undefined;
 }
 
 function workloadOf(kustomization: Kustomization): SpokeWorkload | undefined {
