@@ -80,8 +80,8 @@ export function parseMigration(text: string | undefined): MigrationState | undef
 }
 
 /** Whether a migration has begun and not ended: both registries are needed. */
-export function isUnderWay(state: MigrationState): boolean {
-  return state.phase !== 'Completed' && state.phase !== 'RolledBack';
+export function isUnderWay(state: MigrationState | undefined): boolean {
+  return state !== undefined && state.phase !== 'Completed' && state.phase !== 'RolledBack';
 }
 
 /**
