@@ -12,9 +12,9 @@ export interface Caller {
   /** Undefined for somebody without credentials. */
   readonly name: string | undefined;
   /** Whether this request may do it. */
-  allows(action: RegistryAction, repository: string): boolean;
+  readonly allows: (action: RegistryAction, repository: string) => boolean;
   /** Whether the action is allowed on any repository that there could be. */
-  allowsSomewhere(action: RegistryAction): boolean;
+  readonly allowsSomewhere: (action: RegistryAction) => boolean;
   /** Whether the catalog shows this repository. */
   sees(repository: string): boolean;
   /** Whether another token of the same caller might allow it: this one was not asked to. */

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
 import { type Clock, errorMessage } from '@mural/core';
 import { RegistrySetupError } from '../errors.ts';
 import { type Caller, callerWith, UnauthorizedError } from './caller.ts';
@@ -160,10 +160,11 @@ export function checkClientCertificates({ ca, rules }: ClientCertificates): void
   if (blocks.length === 0) fail('the CA has no certificate in PEM');
   for (const block of blocks) {
     try {
-      void new X509Certificate(block);
+      if (new X509Certificate(block).ca) continue;
     } catch (error) {
       fail(`a certificate of the CA cannot be read (${errorMessage(error)})`);
     }
+    fail('a certificate of the CA is not that of an authority');
   }
   if (rules.length === 0) fail('there are no rules, so that nobody could sign in with one');
   for (const { commonName, uri, user, policies } of rules) {

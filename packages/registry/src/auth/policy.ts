@@ -24,9 +24,9 @@ export interface RegistryPolicy {
 /** What a list of policies allows. */
 export interface Permissions {
   /** Whether an action on a repository is allowed. */
-  allows(action: RegistryAction, repository: string): boolean;
+  readonly allows: (action: RegistryAction, repository: string) => boolean;
   /** Whether the action is allowed on any repository that there could be. */
-  allowsSomewhere(action: RegistryAction): boolean;
+  readonly allowsSomewhere: (action: RegistryAction) => boolean;
   /** The policies behind it. */
   readonly policies: readonly RegistryPolicy[];
 }
@@ -69,7 +69,7 @@ export function checkPolicies(policies: readonly RegistryPolicy[], whose: string
     if (/\*{3}/.test(repositories)) fail(`the pattern "${repositories}" has three asterisks in a row`);
     const unknown = actions.find((action) => !ACTIONS.includes(action));
     if (unknown !== undefined) {
-      fail(`"${String(unknown)}" is not an action; the actions are ${ACTIONS.join(', ')}`);
+      fail(`"${unknown}" is not an action; the actions are ${ACTIONS.join(', ')}`);
     }
   }
 }

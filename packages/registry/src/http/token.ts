@@ -69,13 +69,13 @@ async function answerForm(
   { access, tokens, request, response }: Form,
   form: URLSearchParams,
 ): Promise<string | undefined> {
-  const refuse = (status: number, error: string, description: string): undefined => {
+  const refuse = (status: number, error: string, description: string): void => {
     const headers = status === 401 ? { ...NO_STORE, 'www-authenticate': BASIC_CHALLENGE } : NO_STORE;
     sendJson(response, status, { error, error_description: description }, headers);
-    return undefined;
   };
   if (form.get('grant_type') !== 'password') {
-    return refuse(400, 'unsupported_grant_type', 'The grant type must be password.');
+    refuse(400, 'unsupported_grant_type', 'The grant type must be password.');
+    return undefined;
   }
   const user = `${form.get('username') ?? ''}:${form.get('password') ?? ''}`;
   request.headers.authorization = `Basic ${Buffer.from(user).toString('base64')}`;
@@ -84,7 +84,8 @@ async function answerForm(
     caller = await identify(access, request);
   } catch (error) {
     if (!(error instanceof UnauthorizedError)) throw error;
-    return refuse(401, 'invalid_grant', 'The user name or the password is wrong.');
+    refuse(401, 'invalid_grant', 'The user name or the password is wrong.');
+    return undefined;
   }
   const issued = await issue(tokens, caller, form);
   const extra = { access_token: issued.token, token_type: 'Bearer', scope: issued.scope };
