@@ -1,6 +1,6 @@
 import { isRecord } from '@mural/core';
 import { z } from 'zod';
-import { FOREIGN_TREES, Values } from './schema.ts';
+import { BasicAuth, FOREIGN_TREES, Values } from './schema.ts';
 
 type Schema = Record<string, unknown>;
 
@@ -12,7 +12,14 @@ type Schema = Record<string, unknown>;
  * once is the lint's.
  */
 export function valuesSchema(): Readonly<Schema> {
-  const { $schema, ...schema } = z.toJSONSchema(Values, { target: 'draft-07', io: 'input' }) as Schema;
+  const { $schema, ...schema } = z.toJSONSchema(Values, {
+    target: 'draft-07',
+    io: 'input',
+    override: ({ zodSchema, jsonSchema }) => {
+      // A later file takes the section of an earlier one out with null; Helm keeps it, having no default.
+      if (zodSchema === BasicAuth) Object.assign(jsonSchema, { type: ['object', 'null'] });
+    },
+  }) as Schema;
   return {
     $schema,
     title: 'values.yaml of the chart mural',

@@ -1,0 +1,5 @@
+{{- define "mural.labels" -}}
+app: {{ . }}
+app.kubernetes.io/name: {{ . }}
+app.kubernetes.io/part-of: mural
+{{- end }}
