@@ -7,6 +7,24 @@ export { SPOKE_FINALIZER, spokeNames } from './fleet/names.ts';
 export { type Hub, type HubOptions, startHub } from './hub.ts';
 export type { HubRegistry } from './hue/artifact-sources.ts';
 export { workloadTag } from './hue/tag.ts';
+export { MigrationError, type MigrationErrorCode } from './migration/errors.ts';
+export {
+  KubeFleetView,
+  KubeStateStore,
+  KubeValuesStore,
+  type ReleaseOwner,
+} from './migration/kube-stores.ts';
+export { migrate, type MigrationWorld, rollBack } from './migration/migration.ts';
+export type {
+  MigrationEnd,
+  MigrationEvent,
+  MigrationPlan,
+  MigrationPorts,
+  MigrationStep,
+  WaveSize,
+} from './migration/ports.ts';
+export { type MigrationPreview, previewMigration } from './migration/preview.ts';
+export { type MigrationRegistry, RegistryPair } from './migration/registries.ts';
 export {
   isUnderWay,
   MIGRATION_CONFIG_MAP,

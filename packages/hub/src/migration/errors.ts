@@ -4,7 +4,6 @@ import { MuralError } from '@mural/core';
 export type MigrationErrorCode =
   | 'SameRegistry'
   | 'ValuesDiffer'
-  | 'ValuesMissing'
   | 'OtherMigration'
   | 'RollbackUnderWay'
   | 'NothingToRollBack'

@@ -11,8 +11,8 @@ const WRITE_ATTEMPTS = 5;
 
 /**
  * Puts the target's values in force, keeps the others beside them, and waits until the hub publishes to
- * both registries. One write changes both texts, and no spoke moves by it: which registry a spoke is
- * to read is in the state of the migration.
+ * both registries. No spoke moves by it: which registry a spoke is to read is in the state of the
+ * migration.
  *
  * @throws MigrationError `ValuesDiffer`, `HubSilent`
  */

@@ -272,13 +272,6 @@ describe('what is refused before anything changes', () => {
       },
     ],
     [
-      'ValuesMissing',
-      async (fleet) => {
-        fleet.kept.values = { current: undefined, previous: undefined };
-        await migrate(fleet.world());
-      },
-    ],
-    [
       'RegistryUnusable',
       async (fleet) => {
         fleet.down.to = true;

@@ -154,12 +154,7 @@ const PHASES_BACK: ReadonlySet<string> = new Set([BACK.copying, BACK.hub, BACK.s
 
 async function hashInForce({ plan, ports, signal }: MigrationWorld): Promise<string | undefined> {
   const { value } = await ports.values.read(signal);
-  if (value?.current === undefined) {
-    throw new MigrationError('ValuesMissing', 'the hub keeps no values that could be changed', {
-      hint: 'It writes the Secret mural-values when it starts; is it of this version, and the kubeconfig its?',
-    });
-  }
-  return plan.hashOf(value.current);
+  return plan.hashOf(value?.current ?? '');
 }
 
 function valuesDiffer(moved: boolean): MigrationError {

@@ -27,10 +27,14 @@ export interface StoredValues {
   readonly previous: string | undefined;
 }
 
-/** The values that are in force. One write changes both texts at once. */
+/** The values that are in force. */
 export interface ValuesStore {
   read(signal: AbortSignal): Promise<Versioned<StoredValues>>;
-  /** @throws MigrationError `Interleaved` */
+  /**
+   * Writes both texts, the previous one first where it is given; one that is not is taken away last.
+   *
+   * @throws MigrationError `Interleaved` when somebody else has written since `version` was read
+   */
   write(values: StoredValues, version: string | undefined, signal: AbortSignal): Promise<void>;
 }
 
