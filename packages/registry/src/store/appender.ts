@@ -1,5 +1,6 @@
 import type { HashPool, HashThread } from './hash-pool.ts';
 import type { Algorithm } from './hash-protocol.ts';
+import { bodyReceived } from './young-memory.ts';
 
 /** How much is handed to the hash thread at once, in bytes. */
 const CHUNK = 512 * 1024;
@@ -47,6 +48,7 @@ export class Appender {
   }
 
   async write(chunk: Uint8Array): Promise<void> {
+    bodyReceived(chunk.length);
     let offset = 0;
     while (offset < chunk.length) {
       const staging = (this.#staging ??= new Uint8Array(spare.pop() ?? new ArrayBuffer(CHUNK)));

@@ -1,4 +1,13 @@
-import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  writeSync,
+} from 'node:fs';
 import { createHash, type Hash } from 'node:crypto';
 import { setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
@@ -6,6 +15,8 @@ import type { HashReply, HashRequest } from './hash-protocol.ts';
 
 /** Reads of a re-hash, in bytes. */
 const READ_SIZE = 1024 * 1024;
+/** Bytes after which a file begins its way to the disk, so that little is left to wait for at the end. */
+const SYNC_STEP = 8 * 1024 * 1024;
 
 interface OpenFile {
   readonly path: string;
@@ -14,11 +25,24 @@ interface OpenFile {
   descriptor: number | undefined;
   /** A write has failed: what follows it must not land in its place. */
   broken: boolean;
+  unsynced: number;
+  /** The descriptor that is being synced; it must not be closed meanwhile. */
+  syncing: number | undefined;
+  syncError: Error | undefined;
+  /** What waits for the sync that is under way. */
+  afterSync: (() => void)[];
 }
 
 const files = new Map<string, OpenFile>();
 
 parentPort?.on('message', (request: HashRequest) => {
+  const file = request.kind === 'digest' ? files.get(request.path) : undefined;
+  // Whoever asks for the digest is about to call the file stored.
+  if (file?.syncing === undefined) serve(request);
+  else file.afterSync.push(() => serve(request));
+});
+
+function serve(request: HashRequest): void {
   try {
     answer({ call: request.call, ok: true, ...perform(request) });
   } catch (error) {
@@ -26,7 +50,7 @@ parentPort?.on('message', (request: HashRequest) => {
     const message = error instanceof Error ? error.message : String(error);
     answer({ call: request.call, ok: false, message, ...(code === undefined ? {} : { code }) });
   }
-});
+}
 
 function answer(reply: HashReply): void {
   parentPort?.postMessage(reply, reply.ok && reply.buffer !== undefined ? [reply.buffer] : []);
@@ -40,6 +64,7 @@ function perform(request: HashRequest): { size?: number; hex?: string; buffer?: 
       return append(fileOf(request.path), request.buffer, request.length);
     case 'digest': {
       const file = fileOf(request.path);
+      if (file.syncError !== undefined) throw file.syncError;
       return { hex: file.hash.copy().digest('hex'), size: file.size };
     }
     case 'park':
@@ -63,7 +88,11 @@ function openFile(path: string, algorithm: string, size: number): OpenFile {
     return known;
   }
   const descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
-  const file = { path, hash: createHash(algorithm), size, descriptor, broken: false };
+  const hash = createHash(algorithm);
+  const file: OpenFile = {
+    ...{ path, hash, size, descriptor, broken: false },
+    ...{ unsynced: 0, syncing: undefined, syncError: undefined, afterSync: [] },
+  };
   try {
     ftruncateSync(descriptor, size);
     if (size > 0) update(file.hash, descriptor);
@@ -86,7 +115,21 @@ function append(file: OpenFile, buffer: ArrayBuffer, length: number): { size: nu
   file.broken = false;
   file.hash.update(bytes);
   file.size += length;
+  file.unsynced += length;
+  if (file.unsynced >= SYNC_STEP && file.syncing === undefined) beginSync(file, file.descriptor);
   return { size: file.size, buffer };
+}
+
+/** The kernel tells a failed write-back once: what is told here would be missing at the sync that counts. */
+function beginSync(file: OpenFile, descriptor: number): void {
+  file.unsynced = 0;
+  file.syncing = descriptor;
+  fdatasync(descriptor, (error) => {
+    file.syncError ??= error ?? undefined;
+    file.syncing = undefined;
+    if (file.descriptor !== descriptor) closeSync(descriptor);
+    for (const waiting of file.afterSync.splice(0)) waiting();
+  });
 }
 
 function hashFile({ path, algorithm, bytesPerSecond }: Extract<HashRequest, { kind: 'hash' }>): {
@@ -132,8 +175,9 @@ function update(hash: Hash, descriptor: number, pace: (bytes: number) => void = 
 
 function park(file: OpenFile): void {
   if (file.descriptor === undefined) return;
-  closeSync(file.descriptor);
+  const { descriptor } = file;
   file.descriptor = undefined;
+  if (file.syncing !== descriptor) closeSync(descriptor);
 }
 
 function fileOf(path: string): OpenFile {
