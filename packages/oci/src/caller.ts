@@ -1,5 +1,7 @@
+import { Readable } from 'node:stream';
 import { type Clock, type Logger, type ProcessEnvironment, type Random, redactUrl, retry } from '@mural/core';
 import { Authenticator, type Scope } from './auth.ts';
+import { namedAction } from './cloud/ecr-refusals.ts';
 import type { CredentialProvider } from './credentials.ts';
 import { startDeadline } from './deadline.ts';
 import { OciError } from './errors.ts';
@@ -45,7 +47,9 @@ export interface CallerOptions {
 const ATTEMPTS = 4;
 const BASE_MS = 200;
 const CAP_MS = 10_000;
+const THROTTLED_MS = 1000;
 const MAX_REDIRECTS = 5;
+const MAX_REFUSAL = 32 * 1024;
 const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308];
 
 /** Carries requests out: deadlines, retries, authentication and redirects are here and nowhere else. */
@@ -122,7 +126,7 @@ export class Caller {
   async exchange<T>(call: Call<T>, signal: AbortSignal): Promise<T> {
     const response = await this.#follow(call, signal);
     if (!call.expect.includes(response.status)) {
-      throw await statusError(response, call.subject, call.what, this.clock.now());
+      throw await statusError(response, call, this.clock.now());
     }
     try {
       return await call.read(response);
@@ -140,7 +144,9 @@ export class Caller {
     if (signal.aborted || !(error instanceof OciError) || !error.retryable) return false;
     this.#options.log.debug({ code: error.code, what }, 'a registry call is tried again');
     const asked = error.facts['retryAfterMs'];
-    return typeof asked === 'number' ? asked : true;
+    if (typeof asked === 'number') return asked;
+    // A bucket that is empty fills within seconds, not within the first short delays.
+    return error.code === 'RateLimited' ? THROTTLED_MS * (0.5 + this.#options.random()) : true;
   }
 
   async #follow(call: Call<unknown>, signal: AbortSignal): Promise<HttpResponse> {
@@ -161,7 +167,11 @@ export class Caller {
     const own = url.origin === this.origin.origin;
     let authorization = own ? await this.#auth.header(call.scope, signal) : undefined;
     for (let answers = 0; ; answers += 1) {
-      const response = await this.#send(call, url, authorization, signal);
+      const response = await peeked(
+        await this.#send(call, url, authorization, signal),
+        authorization,
+        signal,
+      );
       const limit = answersTo(response, authorization);
       if (!own || answers >= limit) return response;
       const next = await this.#auth.answer(response, call.scope, authorization, signal);
@@ -187,12 +197,40 @@ export class Caller {
   }
 }
 
+interface Peeked extends HttpResponse {
+  /** The start of the body of a 403 without a challenge. */
+  readonly refusal?: string;
+}
+
+/** ECR says that a token has expired with 403 and no challenge: only its text tells that from a denial. */
+async function peeked(
+  response: HttpResponse,
+  authorization: string | undefined,
+  signal: AbortSignal,
+): Promise<Peeked> {
+  const bare = response.status === 403 && response.headers['www-authenticate'] === undefined;
+  if (!bare || authorization === undefined) return response;
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of response.body as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size > MAX_REFUSAL) break;
+    }
+  } catch (error) {
+    throw transportError(error, response.url, signal);
+  }
+  const start = Buffer.concat(chunks).subarray(0, MAX_REFUSAL);
+  return { ...response, body: Readable.from([start]), refusal: start.toString('utf8') };
+}
+
 /** How many answers a refusal is worth within one call: see {@link Authenticator.answer}. */
-function answersTo(response: HttpResponse, authorization: string | undefined): number {
+function answersTo(response: Peeked, authorization: string | undefined): number {
   if (response.status === 401) return 1;
-  // ECR says that a token has expired with 403 and no challenge.
-  const bare = response.headers['www-authenticate'] === undefined;
-  return response.status === 403 && bare && authorization !== undefined ? 2 : 0;
+  const { refusal } = response;
+  if (refusal === undefined || authorization === undefined) return 0;
+  return namedAction(refusal) === undefined ? 2 : 0;
 }
 
 function mayRedirect(call: Call<unknown>, status: number): boolean {

@@ -126,7 +126,8 @@ export class RegistryClient {
   }
 
   /**
-   * Asks what a tag or digest holds (end-3), with one HEAD; with a GET when the answer lacks a header.
+   * Asks what a tag or digest holds (end-3), with one HEAD; with a GET when the answer lacks a header, or
+   * is a 400, whose reason a HEAD cannot tell (ECR throttles with 400).
    *
    * @returns `undefined` when the registry does not have it
    */
@@ -141,7 +142,7 @@ export class RegistryClient {
     });
     const get = this.#getManifestCall(repository, reference);
     const ask = async (inner: AbortSignal): Promise<Descriptor> => {
-      const described = await this.#caller.exchange({ ...head, expect: [200, 405] }, inner);
+      const described = await this.#caller.exchange({ ...head, expect: [200, 400, 405] }, inner);
       if (described !== undefined) return described;
       const { mediaType, digest, bytes } = await this.#caller.exchange(get, inner);
       return { mediaType, digest, size: bytes.length };
