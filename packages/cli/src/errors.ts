@@ -10,7 +10,6 @@ export type CliErrorCode =
   | 'FileUnreadable'
   | 'FileInvalid'
   | 'KubeconfigMissing'
-  | 'ProviderUnsupported'
   | 'ValuesInvalid'
   | 'NotReady'
   | 'NotFound';

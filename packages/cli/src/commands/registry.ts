@@ -2,6 +2,7 @@ import type { AnonymousAccess } from '@mural/registry';
 import { type Command, Option } from 'commander';
 import type { Context } from '../context.ts';
 import { addressOption, portOption } from '../options.ts';
+import { addRegistryMigrate } from './registry-migrate.ts';
 import { LOG_LEVELS } from './run.ts';
 
 /** Options of `mural registry serve`. */
@@ -18,11 +19,11 @@ export interface ServeOptions {
   readonly logLevel: string;
 }
 
-/** `mural registry serve`. */
+/** `mural registry serve|migrate`. */
 export function addRegistry(program: Command, context: Context): void {
-  program
-    .command('registry')
-    .description('the OCI registry alone')
+  const registry = program.command('registry').description('the OCI registry alone, and the move to another');
+  addRegistryMigrate(registry, context);
+  registry
     .command('serve')
     .description('run the OCI registry')
     .option('--data <dir>', 'folder of all state', '.mural-registry')

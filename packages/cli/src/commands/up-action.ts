@@ -1,13 +1,14 @@
-import { defaultValues, formatFinding, hasErrors, parseValues, type Values } from '@mural/values';
+import { formatFinding, hasErrors, lintValues } from '@mural/values';
 import { type Context, pathOf, readUserFile } from '../context.ts';
 import { CliError } from '../errors.ts';
 import { startHubHome } from '../home/hub-home.ts';
+import type { GivenValues } from '../home/values-in-force.ts';
 import { runUntilStopped } from './run.ts';
 import type { UpOptions } from './up.ts';
 
 /** Runs a hub until it is told to stop. */
 export async function runUp(options: UpOptions, context: Context): Promise<void> {
-  const values = options.values === undefined ? defaultValues() : await readValues(context, options.values);
+  const values = options.values === undefined ? undefined : await readValues(context, options.values);
   const registryCa =
     options.registryCa === undefined ? undefined : await readUserFile(context, options.registryCa);
   await runUntilStopped(context, options.readyFile, async () => {
@@ -40,13 +41,14 @@ export async function runUp(options: UpOptions, context: Context): Promise<void>
 }
 
 /** Reads a values file; its warnings are told, and an error refuses the start. */
-async function readValues(context: Context, file: string): Promise<Values> {
-  const { values, findings } = parseValues(await readUserFile(context, file), file);
+async function readValues(context: Context, file: string): Promise<GivenValues> {
+  const text = await readUserFile(context, file);
+  const findings = lintValues(text, file);
   for (const finding of findings) context.err(`${formatFinding(finding)}\n`);
   if (hasErrors(findings)) {
     throw new CliError('ValuesInvalid', `${file} is not valid; nothing was started`, {
       hint: `"mural values lint ${file}" checks it again`,
     });
   }
-  return values;
+  return { text, file };
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { isRecord } from '@mural/core';
+import { isRecord, jsonEqual } from '@mural/core';
 import type { SpokeAccounts } from '@mural/hub';
 import type { Credential } from '@mural/oci';
 import type { RunningRegistry } from '@mural/registry';
@@ -17,25 +17,25 @@ export function readerName(spoke: string): string {
 export class Readers implements SpokeAccounts {
   readonly #registry: RunningRegistry;
   readonly #path: string;
-  readonly #repository: string;
+  #repositories: readonly string[];
   readonly #passwords: Map<string, string>;
   #last: Promise<unknown> = Promise.resolve();
 
   private constructor(
     registry: RunningRegistry,
-    options: { readonly path: string; readonly repository: string },
+    options: { readonly path: string; readonly repositories: readonly string[] },
     passwords: Map<string, string>,
   ) {
     this.#registry = registry;
     this.#path = options.path;
-    this.#repository = options.repository;
+    this.#repositories = options.repositories;
     this.#passwords = passwords;
   }
 
   /** Opens the accounts and makes them known to the registry. */
   static async open(
     registry: RunningRegistry,
-    options: { readonly path: string; readonly repository: string },
+    options: { readonly path: string; readonly repositories: readonly string[] },
   ): Promise<Readers> {
     const stored: unknown = JSON.parse((await readIfPresent(options.path)) ?? '{}');
     const entries = Object.entries(isRecord(stored) ? stored : {});
@@ -46,6 +46,15 @@ export class Readers implements SpokeAccounts {
     );
     for (const [spoke, password] of readers.#passwords) await readers.#setUser(spoke, password);
     return readers;
+  }
+
+  /** Lets every spoke read these repositories, and no others, from now on. */
+  async allow(repositories: readonly string[]): Promise<void> {
+    await this.#inTurn(async () => {
+      if (jsonEqual(this.#repositories, repositories)) return;
+      this.#repositories = repositories;
+      for (const [spoke, password] of this.#passwords) await this.#setUser(spoke, password);
+    });
   }
 
   /** The account of a spoke, made if there is none. */
@@ -74,7 +83,7 @@ export class Readers implements SpokeAccounts {
     await this.#registry.setUser({
       name: readerName(spoke),
       password,
-      policies: [{ repositories: this.#repository, actions: ['pull'] }],
+      policies: this.#repositories.map((repositories) => ({ repositories, actions: ['read'] })),
     });
   }
 

@@ -98,20 +98,22 @@ const ESTABLISH_TIMEOUT_MS = 15_000;
  * Installs or updates our resource definitions and waits until the API serves them.
  *
  * `groups` narrows them to those API groups; with `keep`, what is defined already stays as it is:
- * on a cluster that runs Flux itself, the definitions are Flux's.
+ * on a cluster that runs Flux itself, the definitions are Flux's. `more` are added to ours.
  */
 export async function installDefinitions(
   client: KubeClient,
   options: {
     readonly groups?: readonly string[];
     readonly keep?: boolean;
+    readonly more?: readonly UnstructuredObject[];
     readonly clock: Clock;
     readonly log: Logger;
   },
 ): Promise<void> {
-  const wanted = customResourceDefinitions().filter(
+  const ours = customResourceDefinitions().filter(
     (definition) => options.groups?.includes(specOf(definition).group) ?? true,
   );
+  const wanted = [...ours, ...(options.more ?? [])];
   for (const definition of wanted) {
     const ref = { name: definition.metadata.name ?? '' };
     if (options.keep === true && (await client.find(CUSTOM_RESOURCE_DEFINITIONS, ref)) !== undefined)

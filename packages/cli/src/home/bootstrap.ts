@@ -1,9 +1,11 @@
 import { type Clock, retry } from '@mural/core';
-import { HubError, spokeBootstrap } from '@mural/hub';
+import { HubError, REGISTRY_SECRET, spokeBootstrap, type SpokeRegistrySettings } from '@mural/hub';
 import { type KubeClient, type KubeObject, type Spoke, SPOKES } from '@mural/kube';
+import { credentialsFromDockerConfig, parseRepositoryUrl } from '@mural/oci';
 import { CliError } from '../errors.ts';
 import { readDirectory } from './directory.ts';
 import { settingsOf } from './registry-choice.ts';
+import { textOf } from './values-store.ts';
 
 /** About half a minute in all: the hub makes the accounts of a new spoke within moments. */
 const ATTEMPTS = 24;
@@ -29,13 +31,16 @@ export async function bootstrapObjects(
   const registry = settingsOf(directory.registries, spoke);
   try {
     return await retry(
-      async () =>
-        spokeBootstrap({
+      async () => {
+        const objects = await spokeBootstrap({
           client,
           spoke: name,
           registry: directory.registryCa === undefined ? registry : { ...registry, ca: directory.registryCa },
           hub: directory.hub,
-        }),
+        });
+        requireCredential(objects, registry, name);
+        return objects;
+      },
       {
         attempts: ATTEMPTS,
         baseMs: 100,
@@ -52,6 +57,23 @@ export async function bootstrapObjects(
       cause: error,
     });
   }
+}
+
+/** After a change of the registry the account of a spoke is that of the former one for a moment. */
+function requireCredential(
+  objects: readonly KubeObject[],
+  registry: SpokeRegistrySettings,
+  spoke: string,
+): void {
+  if (registry.secrets?.credential !== true) return;
+  const host = parseRepositoryUrl(registry.url).registry;
+  const secret = objects.find(({ kind, metadata }) => kind === 'Secret' && metadata.name === REGISTRY_SECRET);
+  const config = textOf(secret, '.dockerconfigjson');
+  if (config !== undefined && credentialsFromDockerConfig(config, host) !== undefined) return;
+  throw new HubError('TokenNotIssued', `the hub has made no account for the spoke ${spoke} in ${host} yet`, {
+    facts: { spoke, registry: host },
+    retryable: true,
+  });
 }
 
 function isNotIssued(error: unknown): boolean {

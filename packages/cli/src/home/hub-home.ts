@@ -1,24 +1,24 @@
 import { startConsole } from '@mural/console';
 import { type Clock, writeFileAtomic } from '@mural/core';
-import { hubAccess, startHub } from '@mural/hub';
-import { type KubeClient, MURAL_NAMESPACE, type UnstructuredObject } from '@mural/kube';
-import { applyBootstrap, startSpoke } from '@mural/spoke';
-import type { Values } from '@mural/values';
+import { hubAccess } from '@mural/hub';
+import { createEventRecorder, type KubeClient, MURAL_NAMESPACE, type UnstructuredObject } from '@mural/kube';
 import { VERSION } from '../version.ts';
 import { type HomeApi, installDefinitions, startHomeApi } from './api.ts';
-import { bootstrapObjects } from './bootstrap.ts';
 import { type Certificates, ensureCertificates } from './certificates.ts';
-import { publishDirectory } from './directory.ts';
+import { Delivery } from './delivery.ts';
+import { EmbeddedRegistry } from './embedded-registry.ts';
+import { helmReleaseDefinition } from './helm-release.ts';
 import { type Home, openHome, type RunningHome } from './home.ts';
 import type { LogSettings } from './logs.ts';
 import { advertisedAddress, certificateNames, hostPort, listening, portOf, probe } from './network.ts';
-import { chooseRegistry, type RegistryChoice, settingsOf } from './registry-choice.ts';
-import { type HomeRegistry, openRegistry } from './registry.ts';
+import { OwnSpoke } from './own-spoke.ts';
+import { startReleaseController } from './release-controller.ts';
 import { startRenewal } from './renewal.ts';
-import { writePrivate } from './secrets.ts';
-import { ensureSpokes, hubSpokeName } from './spokes.ts';
 import type { Stack } from './stack.ts';
-import { CONTROLLERS, publishControllers, serviceAccountsOf } from './workers.ts';
+import { readValues } from './values-document.ts';
+import { type GivenValues, ValuesInForce } from './values-in-force.ts';
+import { ValuesStore } from './values-store.ts';
+import { CONTROLLERS, publishControllers } from './workers.ts';
 
 /** What `mural up` was asked for. */
 export interface HubHomeOptions {
@@ -29,7 +29,8 @@ export interface HubHomeOptions {
   readonly apiPort: number;
   readonly registryPort: number;
   readonly consolePort: number;
-  readonly values: Values;
+  /** Put into force at the start; those of an earlier start stay in force without them. */
+  readonly values?: GivenValues | undefined;
   /** PEM of the CA of a registry other than the embedded one. */
   readonly registryCa?: string | undefined;
   readonly renderers: { readonly helm?: string; readonly kustomize?: string };
@@ -47,46 +48,44 @@ export interface HubFacts {
   readonly ca: string;
 }
 
-/** SIGTERM has to be done within 10 s; this leaves room for the process itself. */
 /**
  * Starts a whole hub in this process: API, registry, controllers, console, and the hub as its own spoke.
  *
  * When it fails, everything started until then is stopped again. Keys, credentials and state of an
  * earlier start are taken up.
  *
- * @throws CliError `AddressInUse`, `AddressUnavailable`, `DataDirInUse`, `ProviderUnsupported`
+ * @throws CliError `AddressInUse`, `AddressUnavailable`, `DataDirInUse`, `ValuesInvalid`; OciError of a
+ *   registry that cannot be opened
  */
 export async function startHubHome(options: HubHomeOptions): Promise<RunningHome<HubFacts>> {
-  const choice = chooseRegistry(options.values);
-  await probe(portsOf(options, choice));
+  await probe(portsOf(options));
   const folders = ['tls', 'secrets', 'api', 'registry', 'spoke', 'logs'] as const;
-  return openHome(options, folders, async (home) => assemble({ ...home, options, choice }));
+  return openHome(options, folders, async (home) => assemble({ ...home, options }));
 }
 
 interface Assembly extends Home {
   readonly options: HubHomeOptions;
-  readonly choice: RegistryChoice;
+}
+
+/** What the parts of this home are given to work with. */
+interface Services {
+  readonly api: HomeApi;
+  readonly embedded: EmbeddedRegistry;
+  readonly certificates: Certificates;
 }
 
 async function assemble(parts: Assembly): Promise<HubFacts> {
-  const { options, clock, layout, logs, stack, choice } = parts;
+  const { options, clock, layout, logs, stack } = parts;
   const advertised = advertisedAddress(options.listen, options.advertise);
   const names = certificateNames(options.listen, advertised);
   const certificates = await ensureCertificates(layout.tls, names, clock);
   await writeFileAtomic(layout.ca, certificates.ca);
   const common = { layout, listen: options.listen, advertised, certificates, logs, clock };
-  const registry = await openRegistry({
-    ...common,
-    choice,
-    values: options.values,
-    port: options.registryPort,
-    externalCa: options.registryCa,
-  });
-  stack.push('registry', async () => registry.close());
-  await writePrivate(layout.dockerConfig, registry.dockerConfig);
+  const embedded = new EmbeddedRegistry({ ...common, port: options.registryPort });
+  stack.push('registry', async () => embedded.stop());
   const api = await startHomeApi({ ...common, port: options.apiPort, flag: '--api-port', cluster: 'mural' });
   stack.push('api', async () => api.server.close());
-  await startControllers(parts, { api, registry, certificates });
+  const registry = await startDelivery(parts, { api, embedded, certificates });
   const page = await listening(portOfConsole(options), async () =>
     startConsole({
       listen: options.listen,
@@ -100,63 +99,54 @@ async function assemble(parts: Assembly): Promise<HubFacts> {
   const stopRenewal = startRenewal({
     ...{ folder: layout.tls, names, current: certificates.server, clock, log: logs.main },
     use: (pair) => {
-      registry.useCertificate(pair);
+      embedded.useCertificate(pair);
       api.server.setTls(pair);
       page.setTls(pair);
     },
   });
   stack.push('renewal', stopRenewal);
-  const urls = {
-    api: api.url,
-    registry: registry.url,
-    console: `https://${hostPort(advertised, portOf(page.url))}`,
-  };
+  const urls = { api: api.url, registry, console: `https://${hostPort(advertised, portOf(page.url))}` };
   logs.main.info(urls, 'hub serves');
-  return {
-    ...urls,
-    kubeconfig: layout.kubeconfig,
-    dockerConfig: layout.dockerConfig,
-    ca: layout.ca,
-  };
+  return { ...urls, kubeconfig: layout.kubeconfig, dockerConfig: layout.dockerConfig, ca: layout.ca };
 }
 
-async function startControllers(
-  parts: Assembly,
-  services: {
-    readonly api: HomeApi;
-    readonly registry: HomeRegistry;
-    readonly certificates: Certificates;
-  },
-): Promise<void> {
-  const { options, clock, logs, stack } = parts;
-  const { api, registry } = services;
-  const admin = clientOf(api, stack, 'mural-up');
-  await installDefinitions(admin, { clock, log: logs.main });
-  await publishControllers(admin, CONTROLLERS, {
-    version: VERSION,
-    now: clock.now(),
-    accounts: serviceAccountsOf(options.values),
-  });
-  await grant(admin, hubAccess(MURAL_NAMESPACE));
-  await publishDirectory(admin, {
-    registries: registry.directory,
-    registryCa: registry.ca,
-    hub: { server: api.url, ca: services.certificates.ca },
-  });
-  await ensureSpokes(admin, options.values);
-  const hub = await startHub({
-    client: clientOf(api, stack, 'hue'),
-    namespace: MURAL_NAMESPACE,
-    registries: [{ url: registry.repositoryUrl, client: registry.client }],
-    spokeRegistry: (spoke) => settingsOf(registry.directory, spoke),
-    accounts: registry.accounts,
-    renderers: options.renderers,
+/**
+ * Starts what follows from the values, and what keeps it so.
+ *
+ * @returns URL of the registry that the hub writes
+ */
+async function startDelivery(parts: Assembly, services: Services): Promise<string> {
+  const { options, clock, layout, logs, stack } = parts;
+  const { api, embedded, certificates } = services;
+  const log = logs.main;
+  const client = clientOf(api, stack, 'mural-up');
+  await installDefinitions(client, { more: [helmReleaseDefinition()], clock, log });
+  await publishControllers(client, CONTROLLERS, { version: VERSION, now: clock.now(), released: true });
+  await grant(client, hubAccess(MURAL_NAMESPACE));
+  const ownSpoke = new OwnSpoke({
+    client: clientOf(api, stack, 'source-controller'),
+    dataDir: layout.spoke,
     clock,
-    log: logs.controllers.hue,
+    log: logs.controllers['source-controller'],
   });
-  stack.push('hub', async () => hub.stop());
-  const own = hubSpokeName(options.values);
-  if (own !== undefined) await startOwnSpoke(parts, services, own);
+  const delivery = new Delivery({
+    ...{ clock, layout, logs, client, embedded, ownSpoke },
+    hue: clientOf(api, stack, 'hue'),
+    hub: { server: api.url, ca: certificates.ca },
+    externalCa: options.registryCa,
+    renderers: options.renderers,
+  });
+  stack.push('hub', async () => delivery.stop());
+  stack.push('spoke', async () => ownSpoke.stop());
+  const events = createEventRecorder({ client, component: 'mural-up', clock, log });
+  stack.push('events', async () => events.flush());
+  const store = new ValuesStore(client);
+  const inForce = new ValuesInForce({ client, store, delivery, events, clock, log });
+  await inForce.begin(options.values);
+  inForce.start();
+  stack.push('values', async () => inForce.stop());
+  stack.push('releases', startReleaseController({ client, store, inForce, events, clock, log }));
+  return delivery.registryUrl ?? '';
 }
 
 /** Gives a controller of this process the rights it would have on any cluster, and no others. */
@@ -168,38 +158,18 @@ async function grant(admin: KubeClient, objects: readonly UnstructuredObject[]):
   }
 }
 
-/** The hub as its own spoke: the same agent, over the same API, with the bootstrap that any spoke gets. */
-async function startOwnSpoke(
-  parts: Assembly,
-  services: { readonly api: HomeApi },
-  name: string,
-): Promise<void> {
-  const { clock, layout, logs, stack } = parts;
-  const client = clientOf(services.api, stack, 'source-controller');
-  await applyBootstrap(client, await bootstrapObjects(client, name, { clock }));
-  const spoke = await startSpoke({
-    client,
-    dataDir: layout.spoke,
-    name,
-    hub: { client },
-    clock,
-    log: logs.controllers['source-controller'],
-    version: VERSION,
-  });
-  stack.push('spoke', async () => spoke.stop());
-}
-
 function clientOf(api: HomeApi, stack: Stack, account: string): KubeClient {
   const client = api.clientOf(account);
   stack.push(`client of ${account}`, async () => client.close());
   return client;
 }
 
-function portsOf(options: HubHomeOptions, choice: RegistryChoice) {
-  const { listen } = options;
+function portsOf(options: HubHomeOptions) {
+  const { listen, values } = options;
   const ports = [{ flag: '--api-port', listen, port: options.apiPort }, portOfConsole(options)];
   const registry = { flag: '--registry-port', listen, port: options.registryPort };
-  return choice.runEmbedded ? [...ports, registry] : ports;
+  const given = values === undefined ? undefined : readValues(values.text, values.file).document;
+  return given?.values.zot.enabled === false ? ports : [...ports, registry];
 }
 
 function portOfConsole({ listen, consolePort }: HubHomeOptions) {

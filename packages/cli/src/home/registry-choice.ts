@@ -1,65 +1,75 @@
 import { formatDuration, parseDuration } from '@mural/core';
 import type { SpokeRegistrySettings } from '@mural/hub';
 import type { Spoke } from '@mural/kube';
-import type { Credential } from '@mural/oci';
-import type { BasicAuth, HubRegistryValues, Values } from '@mural/values';
-import { CliError } from '../errors.ts';
+import type { CloudProvider, Credential } from '@mural/oci';
+import type { BasicAuth, Provider, Values } from '@mural/values';
 import type { RegistryDirectory } from './directory.ts';
 
 /** Path of the repository that the embedded registry holds the workloads in, when values name none. */
 const EMBEDDED_PATH = 'mural';
+/** Annotation that binds a service account to an IAM role (IRSA). */
+const ROLE_ANNOTATION = 'eks.amazonaws.com/role-arn';
+
+/** How the hub writes a registry other than the embedded one. */
+export interface ExternalChoice {
+  /** `oci://host[:port]/path`, without the repository and without a slash at the end. */
+  readonly endpoint: string;
+  readonly insecure: boolean;
+  /** The cloud that the hub's credential comes from; absent for `generic`. */
+  readonly cloud?: CloudProvider | undefined;
+  /** IAM role that the hub takes on where it has a web identity. */
+  readonly roleArn?: string | undefined;
+  /** Credential of the hub; absent for anonymous access, and where a cloud gives it. */
+  readonly credential?: Credential | undefined;
+}
 
 /** Which registry the hub writes, as the values say. */
 export interface RegistryChoice {
-  /** Whether it is the one in this process. */
-  readonly embedded: boolean;
-  /** Whether the one in this process runs, be it used or not. */
-  readonly runEmbedded: boolean;
-  /** `oci://host[:port]/path`, without the repository; absent for the embedded one. */
-  readonly endpoint?: string;
+  /** Absent for the embedded one. */
+  readonly external?: ExternalChoice | undefined;
   /** Name of the repository below the endpoint. */
   readonly repository: string;
-  readonly insecure: boolean;
-  /** Credential of the hub; absent for the embedded one, and for anonymous access. */
-  readonly credential?: Credential;
   /** Flux durations. */
   readonly interval: string;
   readonly timeout: string;
 }
 
-/**
- * Reads the choice of the registry out of the values.
- *
- * @throws CliError `ProviderUnsupported`
- */
+/** Reads the choice of the registry out of the values. */
 export function chooseRegistry(values: Values): RegistryChoice {
   const registry = values.hue.ociRegistry;
-  requireGeneric('hue.ociRegistry.provider', registry.provider);
-  for (const [index, spoke] of values.fleetConfig.spokes.entries()) {
-    requireGeneric(`fleetConfig.spokes[${index}].ociRegistry.provider`, spoke.ociRegistry?.provider);
-  }
   const common = {
     repository: registry.repository,
     interval: fluxDuration(registry.interval),
     timeout: fluxDuration(registry.timeout),
-    runEmbedded: values.zot.enabled,
   };
-  if (registry.endpoint === undefined || !registry.enabled) {
-    return { ...common, embedded: true, insecure: false };
-  }
-  return { ...common, ...externalRegistry(registry, registry.endpoint), embedded: false };
+  if (registry.endpoint === undefined || !registry.enabled) return common;
+  const cloud = cloudOf(registry.provider);
+  return {
+    ...common,
+    external: {
+      endpoint: withoutSlash(registry.endpoint),
+      insecure: registry.insecure,
+      ...(cloud === undefined
+        ? { credential: credentialOf(registry.basicAuth) }
+        : { cloud, roleArn: values.hue.serviceAccount.annotations[ROLE_ANNOTATION] }),
+    },
+  };
 }
 
-function externalRegistry(
-  registry: HubRegistryValues,
-  endpoint: string,
-): { readonly endpoint: string; readonly insecure: boolean; readonly credential?: Credential } {
-  const credential = credentialOf(registry.basicAuth);
-  return {
-    endpoint: endpoint.replace(/\/$/, ''),
-    insecure: registry.insecure,
-    ...(credential === undefined ? {} : { credential }),
-  };
+/** What tells repositories that hubs write apart: two values documents with the same one write the same. */
+export function placeOf(values: Values): string {
+  const { external, repository } = chooseRegistry(values);
+  return external === undefined ? embeddedRepository(repository) : `${external.endpoint}/${repository}`;
+}
+
+/** Whether the values make the registry of this process the hub's. */
+export function usesEmbedded(values: Values): boolean {
+  return chooseRegistry(values).external === undefined;
+}
+
+/** The cloud behind a provider, unless that is `generic`. */
+export function cloudOf(provider: Provider | undefined): CloudProvider | undefined {
+  return provider === undefined || provider === 'generic' ? undefined : provider;
 }
 
 /** The credential that a `basicAuth` block holds. */
@@ -69,8 +79,8 @@ export function credentialOf(basicAuth: BasicAuth | undefined): Credential | und
 }
 
 /** The repository of the workloads in the embedded registry: its name there, without the host. */
-export function embeddedRepository(choice: RegistryChoice): string {
-  return `${EMBEDDED_PATH}/${choice.repository}`;
+export function embeddedRepository(repository: string): string {
+  return `${EMBEDDED_PATH}/${repository}`;
 }
 
 /**
@@ -81,20 +91,18 @@ export function settingsOf(directory: RegistryDirectory, spoke: Spoke): SpokeReg
   const base = directory.spokes[spoke.metadata.name ?? ''] ?? directory.fleet;
   const own = spoke.spec?.ociRegistry;
   if (own === undefined) return base;
-  const url = `${own.endpoint.replace(/\/$/, '')}/${own.repository}`;
   return {
     ...base,
-    url,
+    url: `${withoutSlash(own.endpoint)}/${own.repository}`,
     insecure: own.insecure ?? false,
     ...(own.provider === undefined ? {} : { provider: own.provider }),
+    // A credential is that of the registry it was given for; a cloud gives its own.
+    ...(cloudOf(own.provider) === undefined ? {} : { secrets: { ...base.secrets, credential: false } }),
   };
 }
 
-function requireGeneric(key: string, provider: string | undefined): void {
-  if (provider === undefined || provider === 'generic') return;
-  throw new CliError('ProviderUnsupported', `${key}: mural cannot sign in with the provider ${provider}`, {
-    hint: 'the provider generic works: basicAuth with a user name and password, or none for anonymous access',
-  });
+function withoutSlash(endpoint: string): string {
+  return endpoint.replace(/\/$/, '');
 }
 
 /** Go's notation is wider than that of Flux's CRDs, whose timeouts know no hours. */

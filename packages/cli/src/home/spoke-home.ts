@@ -7,7 +7,6 @@ import {
   MURAL_NAMESPACE,
 } from '@mural/kube';
 import { applyBootstrap, startSpoke } from '@mural/spoke';
-import { defaultValues } from '@mural/values';
 import { CliError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { installDefinitions, startHomeApi } from './api.ts';
@@ -16,7 +15,7 @@ import { type Home, openHome, type RunningHome } from './home.ts';
 import type { LogSettings } from './logs.ts';
 import { advertisedAddress, certificateNames, probe } from './network.ts';
 import { startRenewal } from './renewal.ts';
-import { publishControllers, serviceAccountsOf } from './workers.ts';
+import { publishControllers } from './workers.ts';
 
 /** What `mural spoke run` was asked for. */
 export interface SpokeHomeOptions {
@@ -68,11 +67,8 @@ async function assemble(parts: Assembly): Promise<SpokeFacts> {
   stack.push('client', async () => client.close());
   await installDefinitions(client, { groups: FLUX_GROUPS, clock, log: logs.main, keep: !cluster.embedded });
   if (cluster.embedded) {
-    await publishControllers(client, ['source-controller'], {
-      version: VERSION,
-      now: clock.now(),
-      accounts: serviceAccountsOf(defaultValues()),
-    });
+    const facts = { version: VERSION, now: clock.now(), released: false };
+    await publishControllers(client, ['source-controller'], facts);
   }
   await applyBootstrap(client, options.bootstrap);
   const hub = createKubeClient(await loadKubeConfig({ text: secret.kubeconfig }));

@@ -21,8 +21,15 @@ export function hubSpokeName(values: Values): string | undefined {
 /**
  * Makes the Spoke objects that the values name. What the values say wins over what was changed by
  * hand; what they do not say is left alone, and so are spokes that they do not name.
+ *
+ * @param valuesOf the values that say which registry a spoke reads: others than `values` for a spoke
+ *   that has not been moved yet
  */
-export async function ensureSpokes(client: KubeClient, values: Values): Promise<void> {
+export async function ensureSpokes(
+  client: KubeClient,
+  values: Values,
+  valuesOf: (spoke: string) => Values = () => values,
+): Promise<void> {
   const own = hubSpokeName(values);
   if (values.fleetConfig.spokes.length === 0 && own !== undefined) {
     const present = await client.find(SPOKES, { name: own });
@@ -31,7 +38,8 @@ export async function ensureSpokes(client: KubeClient, values: Values): Promise<
   }
   for (const spoke of values.fleetConfig.spokes) {
     const labels = spoke.labels ?? (spoke.name === own ? DEFAULT_HUB_LABELS : undefined);
-    const object = spokeObject(spoke.name, labels, registryOf(spoke));
+    const registry = valuesOf(spoke.name).fleetConfig.spokes.find(({ name }) => name === spoke.name);
+    const object = spokeObject(spoke.name, labels, registryOf(registry));
     await client.apply(SPOKES, object, { fieldManager: MANAGER, force: true });
   }
 }
@@ -50,8 +58,8 @@ export function spokeObject(
   };
 }
 
-function registryOf(spoke: SpokeValues): SpokeSpec | undefined {
-  const registry = spoke.ociRegistry;
+function registryOf(spoke: SpokeValues | undefined): SpokeSpec | undefined {
+  const registry = spoke?.ociRegistry;
   if (registry?.endpoint === undefined || registry.repository === undefined) return undefined;
   const { endpoint, repository, insecure, provider } = registry;
   return { ociRegistry: { endpoint, repository, insecure, provider } };

@@ -1,4 +1,4 @@
-import { rfc3339 } from '@mural/core';
+import { jsonEqual, rfc3339 } from '@mural/core';
 import {
   DEPLOYMENTS,
   type KubeClient,
@@ -9,6 +9,7 @@ import {
   type UnstructuredObject,
 } from '@mural/kube';
 import type { Values } from '@mural/values';
+import { RELEASE_MANAGER, RELEASE_METADATA } from './values-store.ts';
 
 /** The controllers that run within this process and whose logs the API serves. */
 export const CONTROLLERS = ['hue', 'source-controller'] as const;
@@ -19,6 +20,7 @@ const MANAGER = 'mural-up';
 /** What values say of a controller's service account. */
 export interface ServiceAccountSettings {
   readonly create: boolean;
+  readonly automount?: boolean | undefined;
   readonly annotations: Readonly<Record<string, string>>;
 }
 
@@ -37,11 +39,7 @@ export function serviceAccountsOf(values: Values): Readonly<Record<ControllerNam
 export async function publishControllers(
   client: KubeClient,
   controllers: readonly ControllerName[],
-  facts: {
-    readonly version: string;
-    readonly now: number;
-    readonly accounts: Readonly<Record<ControllerName, ServiceAccountSettings>>;
-  },
+  facts: { readonly version: string; readonly now: number; readonly released: boolean },
 ): Promise<void> {
   await client.apply<UnstructuredObject>(
     NAMESPACES,
@@ -49,8 +47,9 @@ export async function publishControllers(
     { fieldManager: MANAGER, force: true },
   );
   for (const name of controllers) {
+    // Admission takes no Pod whose service account is not there.
+    await publishAccounts(client, { [name]: { create: false, annotations: {} } }, facts);
     const options = { fieldManager: MANAGER, force: true };
-    await ensureAccount(client, name, facts.accounts[name]);
     await client.apply(DEPLOYMENTS, deploymentOf(name, facts.version), options);
     await client.apply(PODS, podOf(name, facts.version), options);
     const deploymentStatus = {
@@ -88,23 +87,53 @@ function podSpec(name: string, version: string): Record<string, unknown> {
   };
 }
 
-/** An account that the values leave to others is made all the same when nobody did: the Pod names it. */
-async function ensureAccount(
+/**
+ * Writes the service accounts of controllers as the values say. One that the values leave to others is
+ * made all the same when nobody did: the Pod names it.
+ *
+ * @param options.released whether they belong to the Helm release of the hub. They are then written
+ *   as its chart writes them, so that `helm upgrade` takes them over.
+ */
+export async function publishAccounts(
   client: KubeClient,
-  name: ControllerName,
-  settings: ServiceAccountSettings,
+  accounts: Partial<Readonly<Record<ControllerName, ServiceAccountSettings>>>,
+  options: { readonly released: boolean },
 ): Promise<void> {
-  const ref = { name, namespace: MURAL_NAMESPACE };
-  if (!settings.create && (await client.find(SERVICE_ACCOUNTS, ref)) !== undefined) return;
-  const account = accountOf(name, settings.create ? settings.annotations : {});
-  await client.apply(SERVICE_ACCOUNTS, account, { fieldManager: MANAGER, force: true });
+  for (const [name, settings] of Object.entries(accounts)) {
+    const found = await client.find<UnstructuredObject>(SERVICE_ACCOUNTS, {
+      name,
+      namespace: MURAL_NAMESPACE,
+    });
+    if (!settings.create && found !== undefined) continue;
+    const account = accountOf(name, settings, options.released);
+    if (found !== undefined && holds(found, account)) continue;
+    const fieldManager = options.released ? RELEASE_MANAGER : MANAGER;
+    await client.apply(SERVICE_ACCOUNTS, account, { fieldManager, force: true });
+  }
 }
 
-function accountOf(name: ControllerName, annotations: Readonly<Record<string, string>>): UnstructuredObject {
+/** Whether applying would change nothing: an upgrade by Helm is then left as Helm wrote it. */
+function holds(found: UnstructuredObject, wanted: UnstructuredObject): boolean {
+  const labels = found.metadata.labels ?? {};
+  return (
+    jsonEqual(found.metadata.annotations ?? {}, wanted.metadata.annotations ?? {}) &&
+    Object.entries(wanted.metadata.labels ?? {}).every(([key, value]) => labels[key] === value) &&
+    found.automountServiceAccountToken === wanted.automountServiceAccountToken
+  );
+}
+
+function accountOf(name: string, settings: ServiceAccountSettings, released: boolean): UnstructuredObject {
+  const release = released ? RELEASE_METADATA : { labels: {}, annotations: {} };
   return {
     apiVersion: 'v1',
     kind: 'ServiceAccount',
-    metadata: { name, namespace: MURAL_NAMESPACE, labels: labelsOf(name), annotations },
+    metadata: {
+      name,
+      namespace: MURAL_NAMESPACE,
+      labels: { ...labelsOf(name), ...release.labels },
+      annotations: { ...(settings.create ? settings.annotations : {}), ...release.annotations },
+    },
+    ...(settings.automount === undefined ? {} : { automountServiceAccountToken: settings.automount }),
   };
 }
 
