@@ -25,6 +25,8 @@ const MAX_LINES = 10_000;
 const MAX_FILE = 16 * 1024 * 1024;
 /** What may wait for a slow disk; lines beyond it are kept in memory only. */
 const MAX_PENDING = 4 * 1024 * 1024;
+/** How long lines are gathered before they are written. */
+const GATHER_MS = 10;
 
 /**
  * The log of one controller: a stream for pino to write to, a file that outlives the process, and
@@ -33,31 +35,38 @@ const MAX_PENDING = 4 * 1024 * 1024;
 export class LogFile {
   readonly #path: string;
   readonly #clock: Clock;
+  readonly #keepLines: number;
   readonly #followers = new Set<(line: Line) => void>();
   #lines: Line[] = [];
   #stream: WriteStream;
   #size: number;
+  /** What is written together: a call of the system for each line would cost more than a small request. */
+  #batch = '';
+  #flushing: NodeJS.Timeout | undefined;
 
-  private constructor(path: string, clock: Clock, kept: Line[]) {
+  private constructor(path: string, clock: Clock, kept: Line[], keepLines: number) {
     this.#path = path;
     this.#clock = clock;
     this.#lines = kept;
+    this.#keepLines = keepLines;
     this.#size = sizeOf(path);
     this.#stream = openStream(path);
   }
 
-  /** Opens a log; what an earlier process wrote can be read too. */
-  static async open(path: string, clock: Clock): Promise<LogFile> {
-    return new LogFile(path, clock, await readKept(path));
+  /**
+   * Opens a log; what an earlier process wrote can be read too.
+   *
+   * @param keepLines how many lines are kept in memory; 0 for a log that is read from its file alone
+   */
+  static async open(path: string, clock: Clock, keepLines = MAX_LINES): Promise<LogFile> {
+    return new LogFile(path, clock, keepLines === 0 ? [] : await readKept(path), keepLines);
   }
 
   /** Takes one line, with its end: pino's `DestinationStream`. */
   write(text: string): void {
-    const line = { time: this.#clock.now(), text: text.endsWith('\n') ? text.slice(0, -1) : text };
-    this.#lines.push(line);
-    if (this.#lines.length > MAX_LINES * 1.25) this.#lines = this.#lines.slice(-MAX_LINES);
-    for (const follower of this.#followers) follower(line);
-    this.#append(`${line.text}\n`);
+    const ended = text.endsWith('\n') ? text : `${text}\n`;
+    if (this.#keepLines > 0) this.#keep({ time: this.#clock.now(), text: ended.slice(0, -1) });
+    this.#append(ended);
   }
 
   /** The lines that the query asks for; with `follow`, those to come too, until `signal` aborts. */
@@ -97,6 +106,7 @@ export class LogFile {
   /** Writes out what is pending. */
   async close(): Promise<void> {
     if (this.#stream.closed) return;
+    this.#flush();
     this.#stream.end();
     await once(this.#stream, 'close');
   }
@@ -109,8 +119,24 @@ export class LogFile {
     return query.tailLines === undefined ? kept : query.tailLines === 0 ? [] : kept.slice(-query.tailLines);
   }
 
+  #keep(line: Line): void {
+    this.#lines.push(line);
+    if (this.#lines.length > this.#keepLines * 1.25) this.#lines = this.#lines.slice(-this.#keepLines);
+    for (const follower of this.#followers) follower(line);
+  }
+
   #append(text: string): void {
-    if (this.#stream.writableLength > MAX_PENDING || this.#stream.writableEnded) return;
+    if (this.#stream.writableLength + this.#batch.length > MAX_PENDING) return;
+    this.#batch += text;
+    this.#flushing ??= setTimeout(() => this.#flush(), GATHER_MS);
+  }
+
+  #flush(): void {
+    clearTimeout(this.#flushing);
+    this.#flushing = undefined;
+    const text = this.#batch;
+    this.#batch = '';
+    if (text === '' || this.#stream.writableEnded) return;
     if (this.#size > MAX_FILE) this.#rotate();
     this.#size += Buffer.byteLength(text);
     this.#stream.write(text);

@@ -24,10 +24,11 @@ export interface Logs {
 
 /** Opens the logs in `folder`. */
 export async function openLogs(folder: string, settings: LogSettings, clock: Clock): Promise<Logs> {
-  const open = async (name: string): Promise<LogFile> => LogFile.open(join(folder, `${name}.log`), clock);
+  const open = async (name: string, keepLines?: number): Promise<LogFile> =>
+    LogFile.open(join(folder, `${name}.log`), clock, keepLines);
   const files = {
     main: await open('mural'),
-    access: await open('registry-access'),
+    access: await open('registry-access', 0),
     hue: await open('hue'),
     'source-controller': await open('source-controller'),
   };
@@ -44,7 +45,7 @@ export async function openLogs(folder: string, settings: LogSettings, clock: Clo
     });
   return {
     main: logger(files.main, 'mural'),
-    access: createLogger({ name: 'registry', level: 'info', destination: files.access }),
+    access: createLogger({ name: 'registry', level: 'info', destination: files.access, masked: false }),
     controllers: {
       hue: logger(files.hue, 'hue'),
       'source-controller': logger(files['source-controller'], 'source-controller'),
