@@ -20,7 +20,7 @@ export interface Endpoint {
 const SCHEME = 'oci://';
 const SHAPE = 'oci://host[:port][/path]';
 /** Text that somebody is to replace, as documentation writes it: `<account-id>`. */
-const PLACEHOLDER = /<[^<>\n]{1,80}>/g;
+const PLACEHOLDER = /<[^\s<>](?:[^<>\n]{0,78}[^\s<>])?>/g;
 
 /** The placeholders that a text still holds. */
 export function placeholdersIn(text: string): readonly string[] {

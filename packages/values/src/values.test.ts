@@ -88,7 +88,13 @@ describe('lintValues', () => {
     ['duration', hub('interval: often'), '3:15'],
     ['duration', hub('timeout: 0s'), '3:14'],
     ['basic-auth', hub('basicAuth: { username: a }'), '3:5'],
-    ['basic-auth-provider', hub('provider: aws\nbasicAuth: { username: a, password: b }'), '4:5'],
+    [
+      'basic-auth-provider',
+      hub(
+        'repository: b\nendpoint: oci://a.azurecr.io\nprovider: azure\nbasicAuth: { username: a, password: b }',
+      ),
+      '6:5',
+    ],
     ['spoke-name', 'fleetConfig:\n  spokes:\n    - name: Spoke_1\n', '3:13'],
     ['spoke-name', 'fleetConfig:\n  spokes: [{ name: a }, { name: a }]\n', '2:33'],
     ['no-registry', 'zot:\n  enabled: false\n', '2:12'],

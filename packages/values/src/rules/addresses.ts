@@ -55,7 +55,7 @@ function* checkTogether(document: ValuesDocument, place: RegistryPlace, reposito
   const name =
     endpoint.ecr?.kind === 'private' && endpoint.path !== '' ? `${endpoint.path}/${repository}` : repository;
   if (endpoint.ecr !== undefined && !isEcrRepository(name)) {
-    const message = `${formatPath([...place.path, 'repository'])}: ECR has no repository "${name}": 2 to 256 characters, lower-case letters and digits with single . _ - between them`;
+    const message = `${formatPath([...place.path, 'repository'])}: ECR allows no repository named "${name}": 2 to 256 characters, lower-case letters and digits with single . _ - between them`;
     yield document.finding([...place.path, 'repository'], {
       level: 'error',
       message,

@@ -1,6 +1,7 @@
 import { isRecord, MuralError, parseDuration } from '@mural/core';
 import { placeholdersIn } from '../address.ts';
 import type { Found, ValuesDocument } from '../document.ts';
+import type { Path } from '../place.ts';
 import { FOREIGN_TREES } from '../schema.ts';
 import { endpointOf, filled, formatPath, lookup, registriesOf, spokesOf } from './rule.ts';
 
@@ -8,7 +9,7 @@ import { endpointOf, filled, formatPath, lookup, registriesOf, spokesOf } from '
 export function* checkPlaceholders(document: ValuesDocument): Iterable<Found> {
   for (const { path, scalar, at } of document.scalars()) {
     if (typeof scalar.value !== 'string') continue;
-    const secret = path.at(-1) === 'password' && at === 'value';
+    const secret = at === 'value' && mayBeSecret(path);
     // Anything may stand in a password, so only one that is nothing but a placeholder is one.
     if (secret && !/^<[a-z][a-z _-]*>$/i.test(scalar.value)) continue;
     const written = at === 'key' ? String(path.at(-1)) : scalar.value;
@@ -19,6 +20,12 @@ export function* checkPlaceholders(document: ValuesDocument): Iterable<Found> {
     const message = `${formatPath(path)} still holds ${what}: put the real value there`;
     yield document.finding(path, { level, message, rule: 'placeholder' }, at);
   }
+}
+
+/** By its keys, however they are spelled: a key that is misspelled has a password all the same. */
+function mayBeSecret(path: Path): boolean {
+  const key = String(path.at(-1));
+  return /basic-?auth/i.test(path.join('.')) || /pass|pwd|secret|token|credential/i.test(key);
 }
 
 /** `interval` and `timeout`: durations as Go writes them, longer than nothing. */

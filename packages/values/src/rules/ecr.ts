@@ -1,7 +1,7 @@
 import { providerOfHost } from '@mural/oci';
 import { isRecord } from '@mural/core';
 import type { Endpoint } from '../address.ts';
-import type { About, Found, ValuesDocument } from '../document.ts';
+import type { Found, ValuesDocument } from '../document.ts';
 import { endpointOf, formatPath, type RegistryPlace, registriesOf } from './rule.ts';
 
 type Checked = RegistryPlace & { readonly endpoint: Endpoint };
@@ -11,7 +11,10 @@ export function* checkEcr(document: ValuesDocument): Iterable<Found> {
   let warned = false;
   for (const place of registriesOf(document)) {
     const endpoint = endpointOf(place.value);
-    if (endpoint === undefined) continue;
+    if (endpoint === undefined) {
+      yield* checkWithoutEndpoint(document, place);
+      continue;
+    }
     const checked = { ...place, endpoint };
     yield* checkProvider(document, checked);
     if (endpoint.ecr === undefined) continue;
@@ -21,6 +24,17 @@ export function* checkEcr(document: ValuesDocument): Iterable<Found> {
     if (!warned) yield publicToTheWorld(document, checked);
     warned = true;
   }
+}
+
+/** The embedded registry knows no identities of clouds. */
+function* checkWithoutEndpoint(document: ValuesDocument, place: RegistryPlace): Iterable<Found> {
+  const { path, value, spoke } = place;
+  const { provider } = value;
+  if (spoke !== undefined || value.endpoint !== undefined || value.enabled === false) return;
+  if (typeof provider !== 'string' || !['aws', 'azure', 'gcp'].includes(provider)) return;
+  const at = [...path, 'provider'];
+  const message = `${formatPath(at)} is ${provider} and ${formatPath([...path, 'endpoint'])} names no registry: write the endpoint too`;
+  yield document.finding(at, { level: 'error', message, rule: 'provider-host' });
 }
 
 function* checkProvider(document: ValuesDocument, place: Checked): Iterable<Found> {
@@ -46,14 +60,13 @@ function* checkProvider(document: ValuesDocument, place: Checked): Iterable<Foun
     cloud === undefined
       ? `${endpoint.registry} is no registry of that cloud, and its token goes nowhere else: write generic`
       : `${endpoint.registry} needs ${cloud}`;
-  const fix: Pick<About, 'fix' | 'edit'> =
-    cloud === undefined ? {} : { fix: cloud, edit: { kind: 'set', to: cloud } };
   const about = {
     level: 'error',
     message: `${where} is ${provider}: ${right}`,
     rule: 'provider-host',
   } as const;
-  yield document.finding([...path, 'provider'], { ...about, ...fix });
+  // Whether the address or the provider is wrong, nobody else can tell.
+  yield document.finding([...path, 'provider'], { ...about, ...(cloud === undefined ? {} : { fix: cloud }) });
 }
 
 /** A registry of a cloud without its provider: nobody signs in, or with a password that lasts hours. */

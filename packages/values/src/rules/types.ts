@@ -16,7 +16,9 @@ export function* checkTypes(document: ValuesDocument): Iterable<Found> {
     const path = issue.path.map((step) => (typeof step === 'symbol' ? String(step) : step));
     const value = lookup(document.data, path);
     const missing = issue.code === 'invalid_type' && value === undefined;
-    const what = missing ? 'is required' : `must be ${expectation(issue)}`;
+    const what = missing
+      ? 'is required'
+      : `must be ${isDuration(path) ? 'a duration with its unit, such as 60s' : expectation(issue)}`;
     yield document.finding(path, {
       level: 'error',
       message: `${formatPath(path)} ${what}`,
@@ -68,12 +70,16 @@ function correction(issue: Issue, path: Path, value: unknown): Pick<About, 'fix'
     return typeof meant === 'string' ? { fix: meant, edit: { kind: 'set', to: meant } } : {};
   }
   if (issue.code !== 'invalid_type') return {};
-  if (issue.expected === 'boolean' && (value === 'true' || value === 'false')) {
-    return { fix: value, edit: { kind: 'set', to: value === 'true' } };
+  if (issue.expected === 'boolean' && typeof value === 'string' && /^(?:true|false)$/i.test(value)) {
+    const meant = value.toLowerCase();
+    return { fix: meant, edit: { kind: 'set', to: meant === 'true' } };
   }
   const scalar = typeof value === 'number' || typeof value === 'boolean';
   // A number has no unit, so quotes make no duration of it.
-  const duration = ['interval', 'timeout'].includes(String(path.at(-1)));
-  if (issue.expected === 'string' && scalar && !duration) return { edit: { kind: 'quote' } };
+  if (issue.expected === 'string' && scalar && !isDuration(path)) return { edit: { kind: 'quote' } };
   return {};
+}
+
+function isDuration(path: Path): boolean {
+  return path.at(-2) === 'ociRegistry' && ['interval', 'timeout'].includes(String(path.at(-1)));
 }
