@@ -27,6 +27,7 @@ export const API_ERRORS = {
   NameInvalid: { status: 400, oci: 'NAME_INVALID' },
   NameUnknown: { status: 404, oci: 'NAME_UNKNOWN' },
   PaginationInvalid: { status: 400, oci: 'PAGINATION_NUMBER_INVALID' },
+  QuotaExceeded: { status: 403, oci: 'DENIED' },
   RangeInvalid: { status: 416, oci: 'RANGE_INVALID' },
   RouteUnknown: { status: 404, oci: 'UNSUPPORTED' },
   ScopeInvalid: { status: 400, oci: 'UNSUPPORTED' },

@@ -13,7 +13,8 @@ import type { RegistryUser } from './auth/users.ts';
 import { RegistrySetupError } from './errors.ts';
 import { createHandler, type Handler } from './http/handler.ts';
 import { Maintenance, type MaintenanceOptions, type RegistryMaintenance } from './maintenance/maintenance.ts';
-import { compileRetention } from './maintenance/rules.ts';
+import { compileQuotas, compileRetention } from './maintenance/rules.ts';
+import type { Disk } from './store/disk.ts';
 import { Store } from './store/store.ts';
 import type { UploadLimits } from './store/uploads.ts';
 import { Tls, type TlsMaterial } from './tls.ts';
@@ -47,6 +48,8 @@ export interface RegistryOptions extends AccessOptions {
   readonly sparseManifests?: boolean;
   /** How long a connection may be silent in the middle of a request, in milliseconds; 2 minutes unless told. */
   readonly idleTimeoutMs?: number;
+  /** The file system of the machine unless told. */
+  readonly disk?: Disk;
 }
 
 /** A registry that serves. */
@@ -185,6 +188,8 @@ function openStore(options: RegistryOptions, clock: Clock, log: Logger): Promise
     minFreeBytes: options.minFreeBytes ?? 4 * MIB,
     uploads: { ...UPLOADS, ...options.uploads },
     useMs: options.useMs ?? USE_MS,
+    quotas: compileQuotas(options.maintenance?.quotas ?? []),
+    ...(options.disk === undefined ? {} : { disk: options.disk }),
   });
 }
 

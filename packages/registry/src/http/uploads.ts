@@ -54,7 +54,10 @@ export async function cancelUpload(exchange: Exchange, name: string, id: string)
 }
 
 async function storeBlob(exchange: Exchange, name: string, digest: Digest): Promise<void> {
-  await exchange.store.uploads.store(name, exchange.caller.name, digest, bodyOf(exchange));
+  await exchange.store.uploads.store(name, exchange.caller.name, digest, {
+    body: bodyOf(exchange),
+    length: lengthOf(exchange),
+  });
   created(exchange, name, digest);
 }
 
@@ -107,16 +110,22 @@ async function guardOrder(upload: UploadSession, work: () => Promise<void>): Pro
 function chunkOf(exchange: Exchange): Chunk {
   const header = exchange.request.headers['content-range'];
   const body = bodyOf(exchange);
-  if (header === undefined) return { body };
+  const length = lengthOf(exchange);
+  if (header === undefined) return { body, length };
   const range = parseContentRange(header);
   if (range === undefined) {
     throw new RegistryError('BlobUploadInvalid', 'The Content-Range cannot be read.');
   }
-  const length = exchange.request.headers['content-length'];
-  if (length !== undefined && Number(length) !== range.end - range.start + 1) {
+  if (length !== undefined && length !== range.end - range.start + 1) {
     throw new RegistryError('SizeInvalid', 'Content-Range and Content-Length contradict each other.');
   }
-  return { body, start: range.start };
+  return { body, start: range.start, length };
+}
+
+/** Bytes of the body, where the client says so: Node has refused what is no number. */
+function lengthOf({ request }: Exchange): number | undefined {
+  const length = request.headers['content-length'];
+  return length === undefined ? undefined : Number(length);
 }
 
 function algorithmOf(asked: string | null): Algorithm {

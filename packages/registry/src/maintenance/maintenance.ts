@@ -5,7 +5,7 @@ import type { StorageState } from '../store/storage-health.ts';
 import type { Store } from '../store/store.ts';
 import { Collector, type CollectOptions, type Protect } from './collector.ts';
 import type { CollectionReport } from './findings.ts';
-import { compileRetention, type RetentionRule } from './rules.ts';
+import { compileRetention, type QuotaRule, type RetentionRule } from './rules.ts';
 import { Scrubber, type ScrubOptions, type ScrubReport } from './scrub.ts';
 import { type RegistryStats, registryStats } from './stats.ts';
 import { type VerifyReport, verifyStore } from './verify.ts';
@@ -18,6 +18,8 @@ export interface MaintenanceOptions {
   readonly collectEveryMs?: number;
   /** What is kept; without rules every tag and every manifest. */
   readonly retention?: readonly RetentionRule[];
+  /** How many bytes of blobs repositories may have; without rules as many as the disk has room for. */
+  readonly quotas?: readonly QuotaRule[];
   /** Names content that must stay whatever the rules say, such as what a fleet runs. */
   readonly protect?: Protect;
   /** Pause between two scrubs, in milliseconds; a day unless told, 0 for none at all. */

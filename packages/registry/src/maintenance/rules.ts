@@ -1,6 +1,7 @@
 import { errorMessage, isRecord, parseDuration } from '@mural/core';
 import { RegistrySetupError } from '../errors.ts';
 import { globPattern } from '../glob.ts';
+import type { CompiledQuota } from '../store/quotas.ts';
 
 /** Which tags of a repository stay. A tag stays when either condition keeps it. */
 export interface TagRule {
@@ -50,14 +51,6 @@ export interface CompiledTagRule {
   readonly keepNewest: number | undefined;
   /** In milliseconds. */
   readonly keepYoungerThanMs: number | undefined;
-}
-
-/** A quota that was checked. */
-export interface CompiledQuota {
-  readonly text: string;
-  readonly repositories: RegExp;
-  readonly bytes: number | undefined;
-  readonly bytesPerRepository: number | undefined;
 }
 
 /** Where nothing is told: everything that has a name, and every manifest, stays. */

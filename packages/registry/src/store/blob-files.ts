@@ -1,21 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import {
-  access,
-  constants,
-  type FileHandle,
-  mkdir,
-  open,
-  readdir,
-  rename,
-  rm,
-  stat,
-  statfs,
-  writeFile,
-} from 'node:fs/promises';
+import { constants } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { syncDirectory } from '@mural/core';
 import { type Digest, isDigest } from '../names.ts';
 import { storageFull } from '../errors.ts';
+import { type Disk, machineDisk } from './disk.ts';
 import type { FileStamp } from './metadata.ts';
 
 /** A blob's file, open for reading, as the file system describes it. */
@@ -31,21 +20,23 @@ export interface OpenBlob {
 export class BlobFiles {
   readonly #root: string;
   readonly #minFreeBytes: number;
+  readonly #disk: Disk;
   readonly #directories = new Set<string>();
 
   /** @param minFreeBytes room on the disk that blobs leave for metadata */
-  constructor(root: string, minFreeBytes: number) {
+  constructor(root: string, minFreeBytes: number, disk: Disk = machineDisk) {
     this.#root = root;
+    this.#disk = disk;
     this.#minFreeBytes = minFreeBytes;
   }
 
   /** Creates the folders and removes the temporary files of an earlier run. */
   async prepare(): Promise<void> {
-    await rm(join(this.#root, 'temporary'), { recursive: true, force: true });
+    await this.#disk.rm(join(this.#root, 'temporary'), { recursive: true, force: true });
     for (const name of ['blobs', 'uploads', 'temporary', 'quarantine']) {
-      await mkdir(join(this.#root, name), { recursive: true, mode: 0o700 });
+      await this.#disk.mkdir(join(this.#root, name), { recursive: true, mode: 0o700 });
     }
-    await syncDirectory(this.#root);
+    await this.#disk.syncDirectory(this.#root);
   }
 
   /** Where the file of a blob is. */
@@ -65,7 +56,7 @@ export class BlobFiles {
    * @throws RegistryError `StorageFull`
    */
   async requireSpace(bytes: number): Promise<void> {
-    const { bavail, bsize, files, ffree } = await statfs(this.#root);
+    const { bavail, bsize, files, ffree } = await this.#disk.statfs(this.#root);
     const full = bavail * bsize - bytes < this.#minFreeBytes;
     // A file system without a fixed number of inodes says that it has none.
     if (full || (files > 0 && ffree === 0)) throw storageFull();
@@ -75,7 +66,7 @@ export class BlobFiles {
   async commitBytes(digest: Digest, bytes: Uint8Array): Promise<FileStamp> {
     const temporary = join(this.#root, 'temporary', randomBytes(12).toString('hex'));
     try {
-      const file = await open(temporary, 'wx', 0o600);
+      const file = await this.#disk.open(temporary, 'wx', 0o600);
       try {
         await file.writeFile(bytes);
         await file.sync();
@@ -84,14 +75,14 @@ export class BlobFiles {
       }
       return await this.#moveIntoPlace(digest, temporary);
     } catch (error) {
-      await rm(temporary, { force: true });
+      await this.#disk.rm(temporary, { force: true });
       throw error;
     }
   }
 
   /** Puts a finished file, whose digest the caller has verified, in place. */
   async commitFile(digest: Digest, path: string): Promise<FileStamp> {
-    const file = await open(path, 'r+');
+    const file = await this.#disk.open(path, 'r+');
     try {
       await file.sync();
     } finally {
@@ -104,7 +95,7 @@ export class BlobFiles {
   async open(digest: Digest): Promise<OpenBlob | undefined> {
     let file: FileHandle;
     try {
-      file = await open(this.pathOf(digest), 'r');
+      file = await this.#disk.open(this.pathOf(digest), 'r');
     } catch (error) {
       requireMissing(error);
       return undefined;
@@ -120,7 +111,7 @@ export class BlobFiles {
   /** What the file system says of a blob's file; undefined when it is gone. */
   async stamp(digest: Digest): Promise<FileStamp | undefined> {
     try {
-      return stampOf(await stat(this.pathOf(digest)));
+      return stampOf(await this.#disk.stat(this.pathOf(digest)));
     } catch (error) {
       requireMissing(error);
       return undefined;
@@ -130,23 +121,23 @@ export class BlobFiles {
   /** The digests that there are files for, folder by folder. */
   async *list(): AsyncGenerator<readonly Digest[], void, undefined> {
     const root = join(this.#root, 'blobs');
-    for (const algorithm of await readdir(root)) {
-      for (const prefix of await readdir(join(root, algorithm))) {
-        const names = await readdir(join(root, algorithm, prefix));
+    for (const algorithm of await this.#disk.readdir(root)) {
+      for (const prefix of await this.#disk.readdir(join(root, algorithm))) {
+        const names = await this.#disk.readdir(join(root, algorithm, prefix));
         yield names.map((hex) => `${algorithm}:${hex}`).filter(isDigest);
       }
     }
   }
 
   async remove(digest: Digest): Promise<void> {
-    await rm(this.pathOf(digest), { force: true });
+    await this.#disk.rm(this.pathOf(digest), { force: true });
   }
 
   /** Takes a damaged file out of use and keeps it for whoever looks into the damage. */
   async quarantine(digest: Digest): Promise<void> {
     const name = `${digest.replace(':', '-')}.${randomBytes(4).toString('hex')}`;
     try {
-      await rename(this.pathOf(digest), join(this.#root, 'quarantine', name));
+      await this.#disk.rename(this.pathOf(digest), join(this.#root, 'quarantine', name));
     } catch (error) {
       requireMissing(error);
     }
@@ -155,21 +146,21 @@ export class BlobFiles {
   /** Keeps the bytes of a damaged manifest for whoever looks into the damage. */
   async quarantineBytes(digest: Digest, bytes: Uint8Array): Promise<void> {
     const name = `${digest.replace(':', '-')}.${randomBytes(4).toString('hex')}`;
-    await writeFile(join(this.#root, 'quarantine', name), bytes, { mode: 0o600 });
+    await this.#disk.writeFile(join(this.#root, 'quarantine', name), bytes, { mode: 0o600 });
   }
 
   /** What is in quarantine. */
   async quarantined(): Promise<{ files: number; bytes: number }> {
     const folder = join(this.#root, 'quarantine');
-    const names = await readdir(folder);
+    const names = await this.#disk.readdir(folder);
     let bytes = 0;
-    for (const name of names) bytes += (await stat(join(folder, name))).size;
+    for (const name of names) bytes += (await this.#disk.stat(join(folder, name))).size;
     return { files: names.length, bytes };
   }
 
   /** Free bytes on the disk. */
   async freeBytes(): Promise<number> {
-    const { bavail, bsize } = await statfs(this.#root);
+    const { bavail, bsize } = await this.#disk.statfs(this.#root);
     return bavail * bsize;
   }
 
@@ -181,7 +172,7 @@ export class BlobFiles {
   async probe(): Promise<void> {
     const path = join(this.#root, 'temporary', randomBytes(12).toString('hex'));
     try {
-      const file = await open(path, 'wx', 0o600);
+      const file = await this.#disk.open(path, 'wx', 0o600);
       try {
         await file.writeFile('probe');
         await file.sync();
@@ -189,13 +180,13 @@ export class BlobFiles {
         await file.close();
       }
     } finally {
-      await rm(path, { force: true });
+      await this.#disk.rm(path, { force: true });
     }
   }
 
   /** @throws what the file system throws when the folder cannot be written, as on a read-only disk */
   async requireWritable(): Promise<void> {
-    await access(this.#root, constants.W_OK);
+    await this.#disk.access(this.#root, constants.W_OK);
     await this.requireSpace(0);
   }
 
@@ -203,17 +194,17 @@ export class BlobFiles {
     const path = this.pathOf(digest);
     const directory = join(path, '..');
     await this.#ensureDirectory(directory);
-    await rename(from, path);
-    const stamp = stampOf(await stat(path));
-    await syncDirectory(directory);
+    await this.#disk.rename(from, path);
+    const stamp = stampOf(await this.#disk.stat(path));
+    await this.#disk.syncDirectory(directory);
     return stamp;
   }
 
   async #ensureDirectory(directory: string): Promise<void> {
     if (this.#directories.has(directory)) return;
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    await syncDirectory(join(directory, '..'));
-    await syncDirectory(join(directory, '..', '..'));
+    await this.#disk.mkdir(directory, { recursive: true, mode: 0o700 });
+    await this.#disk.syncDirectory(join(directory, '..'));
+    await this.#disk.syncDirectory(join(directory, '..', '..'));
     this.#directories.add(directory);
   }
 }

@@ -6,6 +6,7 @@ import type { HashPool } from './hash-pool.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { Lru } from './lru.ts';
 import type { FileStamp, Metadata } from './metadata.ts';
+import type { Quotas } from './quotas.ts';
 
 /** A blob to serve: all of its bytes, or an open file that the caller closes. */
 export type ReadableBlob =
@@ -26,6 +27,7 @@ export class Blobs {
   readonly #metadata: Metadata;
   readonly #files: BlobFiles;
   readonly #pool: HashPool;
+  readonly #quotas: Quotas;
   readonly #log: Logger;
   readonly #cache: Lru<Digest, Buffer>;
   readonly #lock = new KeyedLock();
@@ -37,6 +39,7 @@ export class Blobs {
     metadata: Metadata;
     files: BlobFiles;
     pool: HashPool;
+    quotas: Quotas;
     log: Logger;
     /** Bytes of small blobs that stay in memory. */
     cacheBytes: number;
@@ -44,6 +47,7 @@ export class Blobs {
     this.#metadata = parts.metadata;
     this.#files = parts.files;
     this.#pool = parts.pool;
+    this.#quotas = parts.quotas;
     this.#log = parts.log;
     this.#cache = new Lru(parts.cacheBytes);
   }
@@ -94,14 +98,24 @@ export class Blobs {
     });
   }
 
-  /** Makes the blob one of `repository`'s too. False when it is not there or damaged. */
+  /**
+   * Makes the blob one of `repository`'s too. False when it is not there or damaged.
+   *
+   * @throws RegistryError `QuotaExceeded`
+   */
   async mount(repository: string, digest: Digest): Promise<boolean> {
     if (!(await this.intact(digest))) return false;
     return await this.#lock.run(digest, async () => {
-      if (this.#metadata.blob(digest) === undefined) return false;
-      this.#metadata.holds.use(repository, digest);
-      await this.#metadata.mountBlob(repository, digest);
-      return true;
+      const size = this.#metadata.blob(digest)?.size;
+      if (size === undefined) return false;
+      const reservation = this.#quotas.reserve(repository, size, digest);
+      try {
+        this.#metadata.holds.use(repository, digest);
+        await this.#metadata.mountBlob(repository, digest);
+        return true;
+      } finally {
+        reservation.release();
+      }
     });
   }
 

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { backup, DatabaseSync, type StatementSync } from 'node:sqlite';
-import { syncDirectory } from '@mural/core';
 import { RegistrySetupError, storageError, storageFailed } from '../errors.ts';
+import { type Disk, machineDisk } from './disk.ts';
 
 const SQLITE_BUSY = 5;
 /** Each entry takes the tables from the version of its index to the next. */
@@ -71,15 +71,15 @@ export class Database {
    * @throws RegistrySetupError `DataDirectoryInUse` when another process, or this one, has it open;
    *   `DataDirectoryInvalid` when it cannot be read or was written by a newer version
    */
-  static async open(directory: string): Promise<Database> {
+  static async open(directory: string, disk: Disk = machineDisk): Promise<Database> {
     const path = join(directory, 'metadata.db');
     let db: DatabaseSync | undefined;
     try {
-      await mkdir(directory, { recursive: true, mode: 0o700 });
+      await disk.mkdir(directory, { recursive: true, mode: 0o700 });
       db = new DatabaseSync(path, { timeout: 0 });
       prepare(db);
-      const log = await open(`${path}-wal`, 'r');
-      await syncDirectory(directory);
+      const log = await disk.open(`${path}-wal`, 'r');
+      await disk.syncDirectory(directory);
       return new Database(db, log);
     } catch (error) {
       db?.close();

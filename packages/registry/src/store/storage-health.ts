@@ -12,7 +12,7 @@ export interface StorageState {
   readonly needsRestart?: boolean;
 }
 
-/** How long an answer is good, in milliseconds. */
+/** How long good news is good, in milliseconds. */
 const KEEP_MS = 1000;
 const WRITABLE: StorageState = { writable: true };
 
@@ -45,7 +45,7 @@ export class StorageHealth {
     if (last !== undefined && this.#clock.now() - last.at < KEEP_MS) return last.state;
     return await this.#checks.run('state', async () => {
       const state = await this.#check();
-      this.#last = { state, at: this.#clock.now() };
+      this.#last = state.writable ? { state, at: this.#clock.now() } : undefined;
       return state;
     });
   }

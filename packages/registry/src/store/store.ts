@@ -3,8 +3,10 @@ import type { Clock, Logger } from '@mural/core';
 import { BlobFiles } from './blob-files.ts';
 import { Blobs } from './blobs.ts';
 import { Database } from './database.ts';
+import type { Disk } from './disk.ts';
 import { HashPool } from './hash-pool.ts';
 import { Metadata } from './metadata.ts';
+import { type CompiledQuota, Quotas } from './quotas.ts';
 import { StorageHealth } from './storage-health.ts';
 import { type UploadLimits, Uploads } from './uploads.ts';
 
@@ -22,6 +24,9 @@ export interface StoreOptions {
   readonly uploads: UploadLimits;
   /** How long content that a client was told of is kept from the collector, in milliseconds. */
   readonly useMs: number;
+  readonly quotas?: readonly CompiledQuota[];
+  /** The file system of the machine unless told. */
+  readonly disk?: Disk;
 }
 
 /** How often unfinished uploads are looked through, in milliseconds. */
@@ -60,17 +65,30 @@ export class Store {
    */
   static async open(options: StoreOptions): Promise<Store> {
     const { clock, log } = options;
-    const database = await Database.open(options.dataDir);
+    const database = await Database.open(options.dataDir, options.disk);
     try {
       const metadata = new Metadata(database, clock, {
         cacheBytes: options.manifestCacheBytes,
         useMs: options.useMs,
       });
-      const files = new BlobFiles(options.dataDir, options.minFreeBytes);
+      const files = new BlobFiles(options.dataDir, options.minFreeBytes, options.disk);
       await files.prepare();
       const pool = new HashPool(Math.min(MAX_THREADS, availableParallelism()));
-      const blobs = new Blobs({ metadata, files, pool, log, cacheBytes: options.blobCacheBytes });
-      const uploads = new Uploads({ metadata, files, blobs, pool, clock, log, limits: options.uploads });
+      const quotas = new Quotas(options.quotas ?? []);
+      if (options.quotas !== undefined && options.quotas.length > 0) {
+        metadata.watchBlobs((...change) => quotas.changed(...change));
+      }
+      const blobs = new Blobs({ metadata, files, pool, quotas, log, cacheBytes: options.blobCacheBytes });
+      const uploads = new Uploads({
+        metadata,
+        files,
+        blobs,
+        pool,
+        quotas,
+        clock,
+        log,
+        limits: options.uploads,
+      });
       await uploads.restore();
       metadata.holds.setUploads((repository) => uploads.oldest(repository));
       const health = new StorageHealth({ files, database, clock });

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readdir, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock, Logger } from '@mural/core';
-import { isNoSpace, RegistryError, storageFull } from '../errors.ts';
+import { RegistryError, storageError } from '../errors.ts';
 import { type Digest, digestOf, parseDigest } from '../names.ts';
 import { Appender } from './appender.ts';
 import type { BlobFiles } from './blob-files.ts';
@@ -10,6 +10,7 @@ import type { Blobs } from './blobs.ts';
 import type { HashPool } from './hash-pool.ts';
 import type { Algorithm } from './hash-protocol.ts';
 import type { Metadata, UploadRow } from './metadata.ts';
+import type { Quotas, Reservation } from './quotas.ts';
 
 /** Bodies up to this size are hashed and written at once, without a session's file, in bytes. */
 const IN_MEMORY = 256 * 1024;
@@ -44,6 +45,8 @@ export interface Chunk {
   readonly body: AsyncIterable<Uint8Array>;
   /** Where the client says that the chunk begins; it must be where the session ends. */
   readonly start?: number | undefined;
+  /** Bytes of the body, where the client says so. */
+  readonly length?: number | undefined;
 }
 
 interface Session extends UploadSession {
@@ -52,6 +55,10 @@ interface Session extends UploadSession {
   lastUsed: number;
   busy: boolean;
   appender: Appender | undefined;
+  /** What it takes of the quotas. */
+  readonly reservation: Reservation;
+  /** What it takes of the limit on all uploads, in bytes. */
+  reserved: number;
 }
 
 interface Parts {
@@ -59,6 +66,7 @@ interface Parts {
   readonly files: BlobFiles;
   readonly blobs: Blobs;
   readonly pool: HashPool;
+  readonly quotas: Quotas;
   readonly clock: Clock;
   readonly log: Logger;
   readonly limits: UploadLimits;
@@ -71,6 +79,7 @@ interface Parts {
 export class Uploads {
   readonly #parts: Parts;
   readonly #sessions = new Map<string, Session>();
+  #reserved = 0;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -81,7 +90,7 @@ export class Uploads {
     const { metadata, files, clock } = this.#parts;
     for (const row of metadata.uploads()) {
       const size = await sizeOf(files.uploadPath(row.id));
-      this.#sessions.set(row.id, session(row, size, clock.now()));
+      this.#open(row, size, clock.now());
     }
     const folder = dirname(files.uploadPath('x'));
     for (const name of await readdir(folder)) {
@@ -112,10 +121,7 @@ export class Uploads {
     const { limits, metadata, clock } = this.#parts;
     const here = [...this.#sessions.values()].filter((open) => open.repository === repository).length;
     if (this.#sessions.size >= limits.total || here >= limits.perRepository) {
-      throw new RegistryError('TooManyRequests', 'Too many uploads are unfinished.', {
-        headers: { 'retry-after': '60' },
-        retryable: true,
-      });
+      throw tooMany('Too many uploads are unfinished.');
     }
     const now = clock.now();
     const row: UploadRow = {
@@ -126,9 +132,7 @@ export class Uploads {
       startedAt: now,
     };
     metadata.addUpload(row);
-    const created = session(row, 0, now);
-    this.#sessions.set(row.id, created);
-    return created;
+    return this.#open(row, 0, now);
   }
 
   /**
@@ -143,15 +147,16 @@ export class Uploads {
   /**
    * Adds a chunk and returns the session's size. When the body breaks off, what came is kept.
    *
-   * @throws RegistryError `BlobUploadConflict` while another request writes, `BlobUploadOutOfOrder`,
-   *   `StorageFull`
+   * @throws RegistryError `BlobUploadConflict` while another request writes, `BlobUploadOutOfOrder`;
+   *   `StorageFull`, `StorageFailed`, `QuotaExceeded` and `TooManyRequests`, and the session is gone then
    */
   async append(upload: UploadSession, chunk: Chunk): Promise<number> {
     return await this.#exclusively(upload, async (open) => {
       requireOrder(open, chunk);
+      await this.#admit(open, chunk.length);
       const appender = await this.#appender(open);
       try {
-        await this.#fill(appender, chunk.body);
+        await this.#fill(open, appender, chunk.body);
       } finally {
         await appender.flush();
         open.size = appender.size;
@@ -171,10 +176,11 @@ export class Uploads {
     await this.#exclusively(upload, async (open) => {
       requireOrder(open, chunk);
       try {
+        open.reservation.name(digest);
+        await this.#admit(open, chunk.length);
         await this.#complete(open, digest, chunk.body);
       } catch (error) {
-        const interrupted = !(error instanceof RegistryError) && !isNoSpace(error);
-        if (!interrupted) await this.#discard(open);
+        if (error instanceof RegistryError) await this.#discard(open);
         throw error;
       }
       await this.#discard(open);
@@ -186,9 +192,10 @@ export class Uploads {
     repository: string,
     owner: string | undefined,
     digest: Digest,
-    body: AsyncIterable<Uint8Array>,
+    { body, length }: Chunk,
   ): Promise<void> {
     const { algorithm } = parseDigest(digest);
+    this.#parts.quotas.reserve(repository, length ?? 0, digest).release();
     const start = await gather(body);
     if (start.rest === undefined) {
       await this.#storeBytes(repository, digest, start.bytes);
@@ -196,7 +203,7 @@ export class Uploads {
     }
     const upload = this.create(repository, owner, algorithm);
     try {
-      await this.finish(upload, digest, { body: prepend(start.bytes, start.rest) });
+      await this.finish(upload, digest, { body: prepend(start.bytes, start.rest), length });
     } finally {
       await this.#discardById(upload.id);
     }
@@ -245,9 +252,10 @@ export class Uploads {
     try {
       return await work(open);
     } catch (error) {
-      const full = isNoSpace(error) ? storageFull(error) : error;
-      if (full instanceof RegistryError && full.code === 'StorageFull') await this.#discard(open);
-      throw full;
+      // After a failed sync nobody knows which of the bytes are on the disk: none of them is kept.
+      const known = storageError(error) ?? error;
+      if (known instanceof RegistryError && FREEING.has(known.code)) await this.#discard(open);
+      throw known;
     } finally {
       open.busy = false;
       open.lastUsed = this.#parts.clock.now();
@@ -267,7 +275,7 @@ export class Uploads {
     const { algorithm, hex } = parseDigest(digest);
     const appender = await this.#appender(open);
     try {
-      await this.#fill(appender, body);
+      await this.#fill(open, appender, body);
     } finally {
       await appender.flush();
       open.size = appender.size;
@@ -284,7 +292,12 @@ export class Uploads {
   async #storeBytes(repository: string, digest: Digest, bytes: Buffer): Promise<void> {
     const computed = digestOf(bytes, parseDigest(digest).algorithm);
     if (computed !== digest) throw digestMismatch(digest, computed);
-    await this.#parts.blobs.addBytes(repository, digest, bytes);
+    const reservation = this.#parts.quotas.reserve(repository, bytes.length, digest);
+    try {
+      await this.#parts.blobs.addBytes(repository, digest, bytes);
+    } finally {
+      reservation.release();
+    }
   }
 
   async #appender(open: Session): Promise<Appender> {
@@ -294,9 +307,12 @@ export class Uploads {
     return open.appender;
   }
 
-  async #fill(appender: Appender, body: AsyncIterable<Uint8Array>): Promise<void> {
+  async #fill(open: Session, appender: Appender, body: AsyncIterable<Uint8Array>): Promise<void> {
     let untilCheck = 0;
+    let total = open.size;
     for await (const chunk of body) {
+      total += chunk.length;
+      if (total > open.reserved) this.#reserve(open, total);
       if (untilCheck <= 0) {
         await this.#parts.files.requireSpace(chunk.length);
         untilCheck = SPACE_STEP;
@@ -304,6 +320,35 @@ export class Uploads {
       untilCheck -= chunk.length;
       await appender.write(chunk);
     }
+  }
+
+  #open(row: UploadRow, size: number, now: number): Session {
+    const reservation = this.#parts.quotas.reserve(row.repository, 0);
+    const state = { size, lastUsed: now, busy: false, appender: undefined, reservation, reserved: 0 };
+    const open: Session = { ...row, ...state };
+    this.#sessions.set(row.id, open);
+    return open;
+  }
+
+  /** Refuses what is known to be too much before any of it is written. */
+  async #admit(open: Session, length = 0): Promise<void> {
+    this.#reserve(open, open.size + length);
+    await this.#parts.files.requireSpace(length);
+  }
+
+  /**
+   * Reserves room for an upload of `total` bytes, before they are written.
+   *
+   * @throws RegistryError `QuotaExceeded`, `TooManyRequests`
+   */
+  #reserve(open: Session, total: number): void {
+    const more = total - open.reserved;
+    if (more > 0 && this.#reserved + more > this.#parts.limits.bytes) {
+      throw tooMany('The unfinished uploads have too many bytes together.');
+    }
+    open.reservation.resize(total);
+    this.#reserved += more;
+    open.reserved = total;
   }
 
   async #discardById(id: string): Promise<void> {
@@ -314,21 +359,31 @@ export class Uploads {
   async #discard(open: Session): Promise<void> {
     const { files, metadata, log } = this.#parts;
     if (!this.#sessions.delete(open.id)) return;
+    this.#reserved -= open.reserved;
+    open.reservation.release();
     metadata.holds.renew(open.repository, open.startedAt);
     await open.appender?.forget();
     open.appender = undefined;
-    await rm(files.uploadPath(open.id), { force: true });
     try {
+      await rm(files.uploadPath(open.id), { force: true });
       metadata.removeUpload(open.id);
     } catch (error) {
-      // The row alone is harmless: the next start finds a session without bytes, which expires.
+      // What stays is harmless: the next start finds a session, which expires.
       log.warn({ err: error }, 'the end of an upload could not be recorded');
     }
   }
 }
 
-function session(row: UploadRow, size: number, now: number): Session {
-  return { ...row, size, lastUsed: now, busy: false, appender: undefined };
+/** After these the bytes of an upload are freed at once. */
+const FREEING: ReadonlySet<string> = new Set([
+  'StorageFull',
+  'StorageFailed',
+  'QuotaExceeded',
+  'TooManyRequests',
+]);
+
+function tooMany(message: string): RegistryError {
+  return new RegistryError('TooManyRequests', message, { headers: { 'retry-after': '60' }, retryable: true });
 }
 
 function requireOrder(open: Session, chunk: Chunk): void {
