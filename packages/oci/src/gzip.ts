@@ -38,7 +38,8 @@ export async function gzipDeterministic(bytes: Uint8Array): Promise<Buffer> {
         level: LEVEL,
         memLevel: 8,
         windowBits: 15,
-        chunkSize: 256 * 1024,
+        // Memory, not format: a small piece must not cost a large buffer.
+        chunkSize: Math.min(256 * 1024, Math.max(1024, piece.length)),
         finishFlush: index === count - 1 ? constants.Z_FINISH : constants.Z_SYNC_FLUSH,
         ...(start === 0 ? {} : { dictionary: bytes.subarray(start - WINDOW, start) }),
       });
