@@ -12,6 +12,7 @@ export type CliErrorCode =
   | 'KubeconfigMissing'
   | 'ValuesInvalid'
   | 'NotReady'
+  | 'Stopped'
   | 'NotFound';
 
 /** An error that the person at the terminal can act on. */

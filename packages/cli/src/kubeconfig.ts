@@ -14,10 +14,19 @@ const DEFAULT_KUBECONFIG = '.mural/kubeconfig';
  * @throws CliError `KubeconfigMissing`
  */
 export async function connectionOf(context: Context, named: string | undefined): Promise<KubeConnection> {
+  return loadKubeConfig({ path: kubeconfigPath(context, named) });
+}
+
+/**
+ * The kubeconfig that {@link connectionOf} reads.
+ *
+ * @throws CliError `KubeconfigMissing`
+ */
+export function kubeconfigPath(context: Context, named: string | undefined): string {
   const listed = (context.env.KUBECONFIG ?? '').split(delimiter).filter((path) => path !== '');
   const candidates = named !== undefined ? [named] : [...listed, DEFAULT_KUBECONFIG];
   const path = candidates.map((candidate) => pathOf(context, candidate)).find((file) => existsSync(file));
-  if (path !== undefined) return loadKubeConfig({ path });
+  if (path !== undefined) return path;
   throw new CliError('KubeconfigMissing', `there is no kubeconfig: ${candidates.join(', ')}`, {
     hint: 'start a hub with "mural up", or name a kubeconfig with --kubeconfig or $KUBECONFIG',
   });

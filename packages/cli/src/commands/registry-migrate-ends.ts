@@ -1,5 +1,10 @@
 import { type Logger, systemClock } from '@mural/core';
-import { type MigrationEnd, type MigrationRegistry, registryPartHash, type SpokeRegistrySettings } from '@mural/hub';
+import {
+  type MigrationEnd,
+  type MigrationRegistry,
+  registryPartHash,
+  type SpokeRegistrySettings,
+} from '@mural/hub';
 import { credentialsFromDockerConfig, parseRepositoryUrl, RegistryClient } from '@mural/oci';
 import type { Values } from '@mural/values';
 import { CliError } from '../errors.ts';
@@ -66,7 +71,13 @@ function openEnd(options: EndsOptions, side: 'from' | 'to'): OpenEnd {
   };
   const { repository } = parseRepositoryUrl(opened.url);
   const { client, putsPerSecond } = opened;
-  return { end, registry: { client, repository, putsPerSecond }, values: document.values, embedded, settings };
+  return {
+    end,
+    registry: { client, repository, putsPerSecond },
+    values: document.values,
+    embedded,
+    settings,
+  };
 }
 
 interface Opened {
@@ -89,7 +100,8 @@ function openEmbedded(options: EndsOptions, side: 'from' | 'to'): Opened {
   const repository = embeddedRepository(choice.repository);
   const url = options.known?.[side] ?? `oci://${embeddedHost(options, side, repository)}/${repository}`;
   const host = parseRepositoryUrl(url).registry;
-  const credentials = dockerConfig === undefined ? undefined : credentialsFromDockerConfig(dockerConfig, host);
+  const credentials =
+    dockerConfig === undefined ? undefined : credentialsFromDockerConfig(dockerConfig, host);
   if (credentials === undefined) {
     throw new CliError('NotFound', `there is no credential for the embedded registry ${host}`, {
       hint: 'name the config.json that "mural up" wrote: export DOCKER_CONFIG=<data folder>/docker',
@@ -111,7 +123,11 @@ function embeddedHost(options: EndsOptions, side: 'from' | 'to', repository: str
     (url) => url.endsWith(`/${repository}`) && (external === undefined || !url.startsWith(`${external}/`)),
   );
   if (own !== undefined) return parseRepositoryUrl(own).registry;
-  throw new CliError('Usage', `${options[side].file} chooses the embedded registry, and the hub does not say where it is`, {
-    hint: 'name it with --embedded-registry HOST:PORT',
-  });
+  throw new CliError(
+    'Usage',
+    `${options[side].file} chooses the embedded registry, and the hub does not say where it is`,
+    {
+      hint: 'name it with --embedded-registry HOST:PORT',
+    },
+  );
 }

@@ -30,7 +30,7 @@ function textOf(event: MigrationEvent): string {
 }
 
 /** The preview in lines. */
-export function previewText(preview: MigrationPreview): string {
+export function previewText(preview: MigrationPreview, needSecrets: readonly string[]): string {
   const { spokes, waves } = preview;
   const lines = [
     `from ${preview.source}`,
@@ -40,7 +40,11 @@ export function previewText(preview: MigrationPreview): string {
     `spokes     ${spokes.toMove.length} to move, ${spokes.moved.length} moved already`,
     ...(waves.length === 0 ? [] : [`waves      ${waves.length}: ${shortened(waves)}`]),
     ...list('not heard at present; waited for in the last waves', spokes.unheard),
-    ...list('never reported or suspended; stay, and the old registry with them, unless --assume-switched', spokes.silent),
+    ...list(
+      'never reported or suspended; stay, and the old registry with them, unless --assume-switched',
+      spokes.silent,
+    ),
+    ...list('need Secrets in their clusters before (--print-secrets)', needSecrets),
     ...list('no registry has the artifact of', preview.missing),
     ...preview.warnings.map((warning) => `warning: ${warning}`),
     'Nothing was changed.',

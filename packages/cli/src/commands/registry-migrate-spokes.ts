@@ -1,6 +1,13 @@
 import { spokeNames } from '@mural/hub';
 import { type KubeClient, type KubeObject, MURAL_NAMESPACE, SECRETS, type Spoke, SPOKES } from '@mural/kube';
-import { type Credential, credentialsFromDockerConfig, digestOf, OciError, parseRepositoryUrl, RegistryClient } from '@mural/oci';
+import {
+  type Credential,
+  credentialsFromDockerConfig,
+  digestOf,
+  OciError,
+  parseRepositoryUrl,
+  RegistryClient,
+} from '@mural/oci';
 import { CliError } from '../errors.ts';
 import { dockerConfigOf } from '../home/docker-config.ts';
 import { cloudOf, credentialOf } from '../home/registry-choice.ts';
@@ -49,7 +56,11 @@ function needsSecret({ from, to }: SpokeNeeds, name: string): boolean {
   return secrets?.credential === true || (secrets?.ca === true && from.settings(name).secrets?.ca !== true);
 }
 
-async function requireAnonymous(needs: SpokeNeeds, names: readonly string[], signal: AbortSignal): Promise<void> {
+async function requireAnonymous(
+  needs: SpokeNeeds,
+  names: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
   if (await canRead(needs, undefined, signal)) return;
   const more = names.length > SHOWN ? ` and ${names.length - SHOWN} more` : '';
   throw new CliError(
@@ -66,7 +77,11 @@ async function requireAccepted(needs: SpokeNeeds, name: string, signal: AbortSig
   });
 }
 
-async function canRead(needs: SpokeNeeds, credentials: Credential | undefined, signal: AbortSignal): Promise<boolean> {
+async function canRead(
+  needs: SpokeNeeds,
+  credentials: Credential | undefined,
+  signal: AbortSignal,
+): Promise<boolean> {
   const { registry, repository } = parseRepositoryUrl(needs.to.end.url);
   const insecure = needs.to.values.hue.ociRegistry.insecure;
   const client = new RegistryClient({ registry, credentials, insecure, ca: needs.ca });
@@ -74,7 +89,8 @@ async function canRead(needs: SpokeNeeds, credentials: Credential | undefined, s
     await client.headBlob(repository, { digest: digestOf(Buffer.from('mural: may I read?')) }, signal);
     return true;
   } catch (error) {
-    if (error instanceof OciError && (error.code === 'AuthenticationFailed' || error.code === 'AccessDenied')) return false;
+    if (error instanceof OciError && (error.code === 'AuthenticationFailed' || error.code === 'AccessDenied'))
+      return false;
     throw error;
   } finally {
     await client.close();
@@ -112,10 +128,14 @@ export async function spokeSecrets(needs: SpokeNeeds, name: string): Promise<rea
   const secret = (secretName: string, type: string, data: Readonly<Record<string, string>>) => ({
     ...{ apiVersion: 'v1', kind: 'Secret', type },
     metadata: { name: secretName, namespace: MURAL_NAMESPACE },
-    data: Object.fromEntries(Object.entries(data).map(([key, text]) => [key, Buffer.from(text).toString('base64')])),
+    data: Object.fromEntries(
+      Object.entries(data).map(([key, text]) => [key, Buffer.from(text).toString('base64')]),
+    ),
   });
   return [
-    secret('mural-registry', 'kubernetes.io/dockerconfigjson', { '.dockerconfigjson': dockerConfigOf(logins) }),
+    secret('mural-registry', 'kubernetes.io/dockerconfigjson', {
+      '.dockerconfigjson': dockerConfigOf(logins),
+    }),
     ...(needs.ca === undefined ? [] : [secret('mural-registry-ca', 'Opaque', { 'ca.crt': needs.ca })]),
   ];
 }

@@ -45,11 +45,22 @@ export function addRegistryMigrate(registry: Command, context: Context): void {
     .requiredOption('--to <new>', 'values.yaml with the registry to move to')
     .option('--dry-run', 'print what would be done, and change nothing')
     .option('--rollback', 'go back to the registry of --values, from wherever the migration is')
-    .option('--wave-size <n|percent>', 'spokes of a wave after the first', waveSizeOption, { percent: 10 })
-    .option('--timeout <duration>', 'how long the hub, and then each wave, may take', durationOption, 600_000)
+    .addOption(
+      new Option('--wave-size <n|percent>', 'spokes of a wave after the first')
+        .argParser(waveSizeOption)
+        .default({ percent: 10 }, '10%'),
+    )
+    .addOption(
+      new Option('--timeout <duration>', 'how long the hub, and then each wave, may take')
+        .argParser(durationOption)
+        .default(600_000, '10m'),
+    )
     .option('--assume-switched <name>', 'a spoke that counts as moved unseen; can be repeated', collect)
     .option('--yes', 'the clusters of the spokes have their credentials for the new registry')
-    .option('--print-secrets <spoke>', "print a spoke's Secrets for both registries, for kubectl apply; they are secret")
+    .option(
+      '--print-secrets <spoke>',
+      "print a spoke's Secrets for both registries, for kubectl apply; they are secret",
+    )
     .option('--kubeconfig <file>', 'kubeconfig of the hub; $KUBECONFIG or .mural/kubeconfig unless given')
     .option('--registry-ca <file>', 'CA (PEM) of either registry, beside those of the system and the hub')
     .option('--embedded-registry <host:port>', 'the embedded registry, where it cannot be found out')

@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import type { Context } from '../context.ts';
 import { addressOption, portOption } from '../options.ts';
 import { addRegistryMigrate } from './registry-migrate.ts';
+import { addRobot } from './robot.ts';
 import { LOG_LEVELS } from './run.ts';
 
 /** Options of `mural registry serve`. */
@@ -11,7 +12,8 @@ export interface ServeOptions {
   readonly listen: string;
   readonly port: number;
   readonly htpasswd?: string;
-  readonly anonymous: AnonymousAccess;
+  readonly anonymous?: AnonymousAccess;
+  readonly config?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly tls: boolean;
@@ -19,21 +21,23 @@ export interface ServeOptions {
   readonly logLevel: string;
 }
 
-/** `mural registry serve|migrate`. */
+/** `mural registry serve|migrate|robot`. */
 export function addRegistry(program: Command, context: Context): void {
   const registry = program.command('registry').description('the OCI registry alone, and the move to another');
   addRegistryMigrate(registry, context);
+  addRobot(registry, context);
   registry
     .command('serve')
     .description('run the OCI registry')
     .option('--data <dir>', 'folder of all state', '.mural-registry')
     .option('--listen <address>', 'address to listen on', addressOption, '127.0.0.1')
     .option('--port <port>', 'port; 0 for any', portOption, 5000)
+    .option('--config <file>', 'who has access and how, as YAML')
     .option('--htpasswd <file>', 'users, with bcrypt hashes; a generated one unless given')
     .addOption(
       new Option('--anonymous <access>', 'what works without credentials')
         .choices(['none', 'pull', 'push'])
-        .default('none'),
+        .default(undefined, 'none'),
     )
     .option('--tls-cert <file>', 'certificate (PEM); a generated one unless given')
     .option('--tls-key <file>', 'its key (PEM)')
