@@ -26,15 +26,19 @@ export function credentialOf(username: RegistryAccount): Credential {
   return { username, password: `password-of-${username}-4711` };
 }
 
-/** Starts a registry in a process of its own, with TLS and users of an htpasswd file. */
-export async function startExternalRegistry(): Promise<RegistryProcess> {
+/**
+ * Starts a registry in a process of its own, with TLS and users of an htpasswd file.
+ *
+ * @param anonymous what everybody may do without a user
+ */
+export async function startExternalRegistry(anonymous: 'none' | 'pull' = 'none'): Promise<RegistryProcess> {
   const folder = await temporaryFolder();
   const htpasswd = join(folder, 'htpasswd');
   const lines = await Promise.all(
     USERS.map(async (user) => `${user}:${await hash(credentialOf(user).password, 4)}`),
   );
   await writeFile(htpasswd, `${lines.join('\n')}\n`);
-  return serve(join(folder, 'registry'), htpasswd, 0);
+  return serve(join(folder, 'registry'), htpasswd, 0, anonymous);
 }
 
 /** Starts it again on its folder and port, after it was stopped or killed. */
@@ -42,8 +46,14 @@ export async function restartExternalRegistry(registry: RegistryProcess): Promis
   return serve(registry.data, registry.htpasswd, Number(registry.host.split(':')[1]));
 }
 
-async function serve(data: string, htpasswd: string, port: number): Promise<RegistryProcess> {
-  const args = ['registry', 'serve', '--data', data, '--htpasswd', htpasswd, '--port', String(port)];
+async function serve(
+  data: string,
+  htpasswd: string,
+  port: number,
+  anonymous = 'none',
+): Promise<RegistryProcess> {
+  const users = ['--htpasswd', htpasswd, '--anonymous', anonymous];
+  const args = ['registry', 'serve', '--data', data, ...users, '--port', String(port)];
   const { process: started, ready } = await startMural(args, data, `${data}.ready.json`);
   return { ...started, htpasswd, host: new URL(ready.registry ?? '').host, ca: ready.ca ?? '' };
 }

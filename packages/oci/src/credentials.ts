@@ -56,12 +56,27 @@ export function credentialsFromDockerConfig(json: string, registry: string): Cre
   return found === undefined ? undefined : credentialOf(found[1]);
 }
 
+/** A credential and the registry that it is for. */
+export interface RegistryLogin {
+  /** `host` or `host:port`. */
+  readonly host: string;
+  readonly credential: Credential;
+}
+
 /** Writes a `config.json` of docker with one registry in it. */
 export function dockerConfig(registry: string, credential: Credential): string {
-  const auth = Buffer.from(`${credential.username}:${credential.password}`).toString('base64');
-  return JSON.stringify({
-    auths: { [registry]: { username: credential.username, password: credential.password, auth } },
-  });
+  return dockerConfigOf([{ host: registry, credential }]);
+}
+
+/** Writes a `config.json` of docker; of those with the same host the first counts. */
+export function dockerConfigOf(logins: readonly RegistryLogin[]): string {
+  const auths = new Map<string, unknown>();
+  for (const { host, credential } of logins) {
+    const { username, password } = credential;
+    const auth = Buffer.from(`${username}:${password}`).toString('base64');
+    if (!auths.has(host)) auths.set(host, { username, password, auth });
+  }
+  return JSON.stringify({ auths: Object.fromEntries(auths) });
 }
 
 function readAuths(json: string): [string, unknown][] {

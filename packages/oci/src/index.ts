@@ -12,6 +12,8 @@ export {
   type CredentialRequest,
   credentialsFromDockerConfig,
   dockerConfig,
+  dockerConfigOf,
+  type RegistryLogin,
   staticCredentials,
 } from './credentials.ts';
 export {

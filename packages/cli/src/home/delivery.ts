@@ -1,7 +1,7 @@
 import { errorMessage, jsonEqual } from '@mural/core';
 import { type Hub, type MigrationState, startHub, type SpokeRegistrySettings } from '@mural/hub';
 import { type KubeClient, MURAL_NAMESPACE, type Spoke } from '@mural/kube';
-import { dockerConfigOf } from './docker-config.ts';
+import { dockerConfigOf } from '@mural/oci';
 import type { Values } from '@mural/values';
 import { publishDirectory } from './directory.ts';
 import type { EmbeddedRegistry } from './embedded-registry.ts';
@@ -153,6 +153,7 @@ export class Delivery {
       spokeRegistry: (spoke) => latest().settingsOf(spoke),
       accounts: {
         ensure: async (spoke) => latest().accounts.ensure(spoke),
+        others: async (spoke) => (await latest().accounts.others?.(spoke)) ?? [],
         remove: async (spoke) => latest().accounts.remove(spoke),
       },
       renderers,

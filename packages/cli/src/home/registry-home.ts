@@ -1,24 +1,47 @@
-import { type Clock, writeFileAtomic } from '@mural/core';
+import { type Clock, jsonEqual, writeFileAtomic } from '@mural/core';
 import { dockerConfig } from '@mural/oci';
-import { type AnonymousAccess, parseHtpasswd, type RegistryUser, startRegistry } from '@mural/registry';
+import {
+  type AnonymousAccess,
+  type RegistryUser,
+  type RunningRegistry,
+  startRegistry,
+} from '@mural/registry';
+import type { RegistryConfig } from '../registry-config/read.ts';
 import { ensureCertificates, type KeyPair } from './certificates.ts';
 import { type Home, openHome, type RunningHome } from './home.ts';
-import type { Layout } from './layout.ts';
 import type { LogSettings } from './logs.ts';
 import { advertisedAddress, certificateNames, hostPort, listening, portOf, probe } from './network.ts';
+import { startRenewal } from './renewal.ts';
 import { keptSecret, writePrivate } from './secrets.ts';
+import { watchFiles } from './watch-files.ts';
+
+/** A configuration with everything that it names. */
+export interface LoadedConfig {
+  readonly config: RegistryConfig;
+  /** The certificate from files, where it comes from there. */
+  readonly pair?: KeyPair | undefined;
+  /** Everything that was read. */
+  readonly files: readonly string[];
+}
 
 /** What `mural registry serve` was asked for. */
 export interface RegistryHomeOptions {
   readonly dataDir: string;
   readonly listen: string;
   readonly port: number;
-  /** Content of an htpasswd file with bcrypt hashes; one generated user unless given. */
-  readonly htpasswd?: string | undefined;
-  readonly anonymous: AnonymousAccess;
+  /** Before what the configuration says. */
+  readonly anonymous?: AnonymousAccess | undefined;
   readonly tls: 'generated' | 'none' | KeyPair;
   readonly log: LogSettings;
   readonly clock?: Clock;
+  /** Users and the rest of who has access; one generated user unless given. */
+  readonly loaded?: LoadedConfig | undefined;
+  /**
+   * Reads all of it again when one of its files has changed.
+   *
+   * @param tell takes each finding
+   */
+  readonly reload?: ((tell: (line: string) => void) => Promise<LoadedConfig>) | undefined;
 }
 
 /** What the ready file of a registry says. */
@@ -36,59 +59,114 @@ const FLAG = '--port';
  * Starts the registry alone.
  *
  * @throws CliError `AddressInUse`, `AddressUnavailable`, `DataDirInUse`
- * @throws RegistrySetupError `HtpasswdInvalid` and others
+ * @throws RegistrySetupError
  */
 export async function startRegistryHome(options: RegistryHomeOptions): Promise<RunningHome<RegistryFacts>> {
-  const given = options.htpasswd === undefined ? undefined : parseHtpasswd(options.htpasswd);
   await probe([{ flag: FLAG, listen: options.listen, port: options.port }]);
   const folders = ['tls', 'secrets', 'registry', 'logs'] as const;
-  return openHome(options, folders, async (home) => assemble(home, options, given));
+  return openHome(options, folders, async (home) => assemble(home, options));
 }
 
-async function assemble(
-  { clock, layout, logs, stack }: Home,
-  options: RegistryHomeOptions,
-  given: RegistryUser[] | undefined,
-): Promise<RegistryFacts> {
-  const { listen, port, anonymous } = options;
-  const password = given === undefined ? await keptSecret(layout.secrets, 'registry-admin-password', 24) : '';
-  const tls = await tlsOf(options, layout, clock);
+async function assemble(home: Home, options: RegistryHomeOptions): Promise<RegistryFacts> {
+  const { clock, layout, logs, stack } = home;
+  const { listen, port, loaded } = options;
+  const access = loaded?.config.access ?? {};
+  const anonymous = options.anonymous ?? access.anonymous ?? 'none';
+  const password = namesUsers(loaded)
+    ? undefined
+    : await keptSecret(layout.secrets, 'registry-admin-password', 24);
+  const served = await certificateOf(home, options);
   const running = await listening({ flag: FLAG, listen, port }, async () =>
     startRegistry({
+      ...access,
       ...{ dataDir: layout.registry, listen, port, anonymous, clock },
-      ...(tls === undefined ? {} : { tls }),
-      users: given ?? [
-        {
-          name: 'admin',
-          password,
-          policies: [{ repositories: '**', actions: ['read', 'create', 'update', 'delete'] }],
-        },
-      ],
+      ...(served === undefined ? {} : { tls: served.pair }),
+      users: password === undefined ? (access.users ?? []) : [generatedUser(password)],
       log: logs.main,
       accessLog: logs.access,
     }),
   );
   stack.push('registry', async () => running.close());
+  if (served?.generatedFor !== undefined) {
+    const renewal = { folder: layout.tls, names: served.generatedFor, current: served.pair };
+    const use = (pair: KeyPair): void => running.setTls(pair);
+    const stopRenewal = startRenewal({ ...renewal, use, clock, log: logs.main });
+    stack.push('renewal', stopRenewal);
+  }
+  await watchConfig(home, options, running);
   const host = hostPort(advertisedAddress(listen), portOf(running.url));
-  if (given === undefined) {
+  if (password !== undefined) {
     await writePrivate(layout.dockerConfig, `${dockerConfig(host, { username: 'admin', password })}\n`);
   }
   return {
-    registry: `${tls === undefined ? 'http' : 'https'}://${host}`,
-    ...(given === undefined ? { dockerConfig: layout.dockerConfig } : {}),
+    registry: `${served === undefined ? 'http' : 'https'}://${host}`,
+    ...(password === undefined ? {} : { dockerConfig: layout.dockerConfig }),
     ...(options.tls === 'generated' ? { ca: layout.ca } : {}),
   };
 }
 
-async function tlsOf(
-  options: RegistryHomeOptions,
-  layout: Layout,
-  clock: Clock,
-): Promise<KeyPair | undefined> {
-  if (options.tls === 'none') return undefined;
-  if (options.tls !== 'generated') return options.tls;
-  const names = certificateNames(options.listen, advertisedAddress(options.listen));
+function namesUsers(loaded: LoadedConfig | undefined): boolean {
+  return loaded?.config.namesUsers === true;
+}
+
+function generatedUser(password: string): RegistryUser {
+  return {
+    name: 'admin',
+    password,
+    policies: [{ repositories: '**', actions: ['read', 'create', 'update', 'delete'] }],
+  };
+}
+
+/** Puts changed users and certificates to use; what else the configuration says holds from the next start. */
+async function watchConfig(
+  { clock, logs, stack }: Home,
+  { loaded, reload }: RegistryHomeOptions,
+  running: RunningRegistry,
+): Promise<void> {
+  if (loaded === undefined || reload === undefined || loaded.files.length === 0) return;
+  const log = logs.main;
+  let current = loaded;
+  const changed = async (): Promise<void> => {
+    const next = await reload((finding) =>
+      log.error({ finding: finding.trim() }, 'a changed file is not valid'),
+    );
+    if (next.pair !== undefined) {
+      const clientCa = next.config.access.clientCertificates?.ca;
+      running.setTls({ ...next.pair, ...(clientCa === undefined ? {} : { clientCa }) });
+    }
+    if (namesUsers(next)) await running.setUsers(next.config.access.users ?? []);
+    if (!jsonEqual(fixed(current.config), fixed(next.config))) {
+      log.warn(
+        'the configuration changed in more than users and certificates; that holds from the next start',
+      );
+    }
+    current = next;
+  };
+  stack.push('watch', await watchFiles({ files: () => current.files, changed, clock, log }));
+}
+
+/** What cannot be changed while the registry serves. */
+function fixed({ access, namesUsers: named }: RegistryConfig): object {
+  const { users: _users, clientCertificates, ...rest } = access;
+  if (clientCertificates === undefined) return { ...rest, named };
+  const { ca: _ca, ...clients } = clientCertificates;
+  return { ...rest, clients, named };
+}
+
+interface Served {
+  readonly pair: KeyPair;
+  /** The names that a generated certificate covers. */
+  readonly generatedFor?: readonly string[];
+}
+
+async function certificateOf(
+  { layout, clock }: Home,
+  { tls, listen }: RegistryHomeOptions,
+): Promise<Served | undefined> {
+  if (tls === 'none') return undefined;
+  if (tls !== 'generated') return { pair: tls };
+  const names = certificateNames(listen, advertisedAddress(listen));
   const certificates = await ensureCertificates(layout.tls, names, clock);
   await writeFileAtomic(layout.ca, certificates.ca);
-  return certificates.server;
+  return { pair: certificates.server, generatedFor: names };
 }

@@ -7,6 +7,7 @@ import {
   type SpokeRegistrySettings,
 } from '@mural/hub';
 import type { Spoke } from '@mural/kube';
+import type { Credential, RegistryLogin } from '@mural/oci';
 import type { Values } from '@mural/values';
 import type { RegistryDirectory } from './directory.ts';
 import type { OpenedRegistry } from './opened-registry.ts';
@@ -82,6 +83,15 @@ export class SpokeRegistries {
   get accounts(): SpokeAccounts {
     return {
       ensure: async (spoke) => this.endOf(spoke).registry.accounts.ensure(spoke),
+      others: async (spoke) => {
+        const own = this.endOf(spoke).registry.hub.url;
+        const logins: RegistryLogin[] = [];
+        for (const { accounts, hub } of this.registries.filter((registry) => registry.hub.url !== own)) {
+          const credential: Credential | undefined = await accounts.ensure(spoke);
+          if (credential !== undefined) logins.push({ host: hub.client.registry, credential });
+        }
+        return logins;
+      },
       remove: async (spoke) => {
         for (const { accounts } of this.registries) await accounts.remove(spoke);
       },

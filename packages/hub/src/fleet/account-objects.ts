@@ -6,7 +6,7 @@ import {
   SECRETS,
   SERVICE_ACCOUNTS,
 } from '@mural/kube';
-import { type Credential, dockerConfig } from '@mural/oci';
+import { dockerConfigOf, type RegistryLogin } from '@mural/oci';
 import { SERVICE_ACCOUNT_ANNOTATION, spokeNames } from './names.ts';
 
 /** An object and where it is written to. */
@@ -26,12 +26,12 @@ const LABELS = { 'app.kubernetes.io/managed-by': 'mural', 'app.kubernetes.io/com
 export function accountObjects(
   spoke: string,
   namespace: string,
-  registry: { readonly host: string; readonly credential: Credential } | undefined,
+  registries: readonly RegistryLogin[],
 ): PlacedObject[] {
   const names = spokeNames(spoke);
   const labels = { ...LABELS, 'mural.dev/spoke': spoke };
   return [
-    ...(registry === undefined ? [] : [registrySecret(names.registrySecret, namespace, labels, registry)]),
+    ...(registries.length === 0 ? [] : [registrySecret(names.registrySecret, namespace, labels, registries)]),
     {
       resource: SERVICE_ACCOUNTS,
       object: {
@@ -63,9 +63,9 @@ function registrySecret(
   name: string,
   namespace: string,
   labels: Readonly<Record<string, string>>,
-  registry: { readonly host: string; readonly credential: Credential },
+  registries: readonly RegistryLogin[],
 ): PlacedObject {
-  const config = dockerConfig(registry.host, registry.credential);
+  const config = dockerConfigOf(registries);
   return {
     resource: SECRETS,
     object: {

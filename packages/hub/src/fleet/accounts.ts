@@ -10,7 +10,7 @@ import {
   type Spoke,
   SPOKES,
 } from '@mural/kube';
-import { type Credential, parseRepositoryUrl } from '@mural/oci';
+import { type Credential, parseRepositoryUrl, type RegistryLogin } from '@mural/oci';
 import type { SpokeRegistrySettings } from '../settings.ts';
 import { accountObjects } from './account-objects.ts';
 import { SPOKE_FINALIZER } from './names.ts';
@@ -19,6 +19,11 @@ import { SPOKE_FINALIZER } from './names.ts';
 export interface SpokeAccounts {
   /** The account of a spoke, made if there is none. */
   ensure(spoke: string): Promise<Credential>;
+  /**
+   * Its accounts in other registries: while a fleet moves from one to another a spoke needs both, or
+   * what it reads first would lock it out of the rest.
+   */
+  others?(spoke: string): Promise<readonly RegistryLogin[]>;
   /** Ends the account of a spoke; nothing when there is none. */
   remove(spoke: string): Promise<void>;
 }
@@ -94,11 +99,10 @@ export class FleetAccounts {
     const { accounts, client, namespace } = this.#options;
     await this.#ensureNamespace(signal);
     const credential = await accounts?.ensure(name);
-    const registry =
-      credential === undefined
-        ? undefined
-        : { host: parseRepositoryUrl(this.#options.spokeRegistry(spoke).url).registry, credential };
-    for (const { resource, object } of accountObjects(name, namespace, registry)) {
+    const { registry: host } = parseRepositoryUrl(this.#options.spokeRegistry(spoke).url);
+    const own = credential === undefined ? [] : [{ host, credential }];
+    const logins = [...own, ...((await accounts?.others?.(name)) ?? [])];
+    for (const { resource, object } of accountObjects(name, namespace, logins)) {
       await client.apply(resource, object, { fieldManager: 'hue', force: true, signal });
     }
   }
@@ -114,7 +118,7 @@ export class FleetAccounts {
     const { accounts, client, namespace } = this.#options;
     // Whether it has a registry Secret does not matter: what is not there need not go. Its content is not read.
     const nobody = { host: 'registry', credential: { username: '', password: '' } };
-    for (const { resource, object } of accountObjects(name, namespace, nobody).reverse()) {
+    for (const { resource, object } of accountObjects(name, namespace, [nobody]).reverse()) {
       const ref = { name: object.metadata.name ?? '', namespace: object.metadata.namespace };
       try {
         await client.delete(resource, ref, { signal });
