@@ -1,5 +1,12 @@
 import { join } from 'node:path';
-import { type Clock, type Logger, type Random, silentLogger, systemClock } from '@mural/core';
+import {
+  type Clock,
+  type Logger,
+  type ProcessEnvironment,
+  type Random,
+  silentLogger,
+  systemClock,
+} from '@mural/core';
 import {
   createCache,
   createEventRecorder,
@@ -33,6 +40,8 @@ export interface SpokeOptions {
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
   readonly log?: Logger | undefined;
+  /** The variables that name a proxy and the identity in a cloud: `process.env` unless given. */
+  readonly environment?: ProcessEnvironment | undefined;
 }
 
 /** A spoke at work. */
@@ -57,7 +66,14 @@ export async function startSpoke(options: SpokeOptions): Promise<RunningSpoke> {
   const kustomizations = createCache<Kustomization>({ ...shared, resource: KUSTOMIZATIONS });
   const sourceEvents = createEventRecorder({ client, component: 'source-controller', clock, log });
   const applyEvents = createEventRecorder({ client, component: 'kustomize-controller', clock, log });
-  const source = createSourceController({ ...shared, sources, storage, events: sourceEvents, concurrency });
+  const source = createSourceController({
+    ...shared,
+    sources,
+    storage,
+    events: sourceEvents,
+    concurrency,
+    environment: options.environment,
+  });
   const apply = createApplyController({
     ...shared,
     sources,

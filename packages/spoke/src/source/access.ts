@@ -7,8 +7,10 @@ import {
   SECRETS,
   SERVICE_ACCOUNTS,
 } from '@mural/kube';
-import { type Credential, credentialsFromDockerConfig } from '@mural/oci';
-import type { RegistryAccess } from './clients.ts';
+import { type Credential, credentialsFromDockerConfig, type CredentialProvider, OciError } from '@mural/oci';
+import { conditionMessage } from '../status.ts';
+import type { CloudAccess, RegistryAccess } from './clients.ts';
+import { type CloudIdentities, identityKey } from './identities.ts';
 
 interface Secret extends KubeObject {
   readonly data?: Readonly<Record<string, string>>;
@@ -19,23 +21,28 @@ interface ServiceAccount extends KubeObject {
 
 /** How long a Secret that was read may be used again: long enough for a burst, short enough for a rotation. */
 const REUSE_MS = 1000;
+/** How EKS says which role a service account has. */
+const ROLE_ANNOTATION = 'eks.amazonaws.com/role-arn';
 
 /** Finds out how a source wants its registry to be reached. */
 export class AccessResolver {
   readonly #client: KubeClient;
   readonly #clock: Clock;
+  readonly #identities: CloudIdentities;
   readonly #flights = new SingleFlight<Secret | undefined>();
   readonly #recent = new Map<string, { readonly at: number; readonly secret: Secret | undefined }>();
 
-  constructor(client: KubeClient, clock: Clock) {
+  constructor(client: KubeClient, clock: Clock, identities: CloudIdentities) {
     this.#client = client;
     this.#clock = clock;
+    this.#identities = identities;
   }
 
   /**
-   * Credentials of `secretRef` or else of the service account's pull secrets, and the CA of `certSecretRef`.
+   * Credentials of `secretRef` or else of the service account's pull secrets, or else those of the cloud
+   * that `provider` names; and the CA of `certSecretRef`.
    *
-   * @throws ReconcileError `AuthenticationFailed`; stalling for what is not supported
+   * @throws ReconcileError `AuthenticationFailed`; stalling for what only another spec can put right
    */
   async resolve(
     spec: OCIRepositorySpec,
@@ -44,31 +51,55 @@ export class AccessResolver {
     signal: AbortSignal,
   ): Promise<RegistryAccess> {
     refuseUnsupported(spec);
-    const credential = await this.#credential(spec, namespace, registry, signal);
-    if (credential === undefined && spec.provider !== 'generic') {
-      throw new ReconcileError(
-        'stalling',
-        'AuthenticationFailed',
-        `provider '${spec.provider}' needs credentials of the cloud, which this controller cannot get`,
-        { conditionType: 'FetchFailed', hint: 'Give a secretRef, or let Flux reconcile this source.' },
-      );
-    }
+    const account = await this.#account(spec, namespace, signal);
+    const credential = await this.#credential(spec, account, namespace, registry, signal);
+    const cloud = credential === undefined ? await this.#cloud(spec, account, registry, signal) : undefined;
     return {
       registry,
       credential,
+      cloud,
       ca: await this.#ca(spec, namespace, signal),
       insecure: spec.insecure ?? false,
     };
   }
 
+  /** A token of the cloud is fetched here already, so that a failure is told as one of authentication. */
+  async #cloud(
+    spec: OCIRepositorySpec,
+    account: ServiceAccount | undefined,
+    registry: string,
+    signal: AbortSignal,
+  ): Promise<CloudAccess | undefined> {
+    const { provider } = spec;
+    if (provider === 'generic') return undefined;
+    if (spec.insecure === true) {
+      throw stalled(`spec.insecure cannot be used with provider '${provider}': its tokens go over TLS alone`);
+    }
+    const roleArn = provider === 'aws' ? account?.metadata.annotations?.[ROLE_ANNOTATION] : undefined;
+    const identity = { provider, registry: registry.toLowerCase(), roleArn };
+    try {
+      const credentials = this.#identities.get(identity);
+      await untilAborted(credentials, signal);
+      return { key: identityKey(identity), credentials };
+    } catch (cause) {
+      signal.throwIfAborted();
+      const mismatch = cause instanceof OciError && cause.code === 'ProviderMismatch';
+      const message = `failed to get credential: ${conditionMessage(cause)}`;
+      throw new ReconcileError(mismatch ? 'stalling' : 'generic', 'AuthenticationFailed', message, {
+        cause,
+        conditionType: 'FetchFailed',
+      });
+    }
+  }
+
   async #credential(
     spec: OCIRepositorySpec,
+    account: ServiceAccount | undefined,
     namespace: string,
     registry: string,
     signal: AbortSignal,
   ): Promise<Credential | undefined> {
-    const names =
-      spec.secretRef === undefined ? await this.#pullSecrets(spec, namespace, signal) : [spec.secretRef.name];
+    const names = spec.secretRef === undefined ? pullSecrets(account) : [spec.secretRef.name];
     for (const name of names) {
       const secret = await this.#secret(namespace, name, signal);
       const text = decode(secret, '.dockerconfigjson');
@@ -79,18 +110,20 @@ export class AccessResolver {
     return undefined;
   }
 
-  async #pullSecrets(spec: OCIRepositorySpec, namespace: string, signal: AbortSignal): Promise<string[]> {
+  async #account(
+    spec: OCIRepositorySpec,
+    namespace: string,
+    signal: AbortSignal,
+  ): Promise<ServiceAccount | undefined> {
     const name = spec.serviceAccountName;
-    if (name === undefined) return [];
+    if (name === undefined || spec.secretRef !== undefined) return undefined;
     const account = await this.#client.find<ServiceAccount>(
       SERVICE_ACCOUNTS,
       { name, namespace },
       { signal },
     );
     if (account === undefined) throw failed(`serviceaccounts "${name}" not found`);
-    return (account.imagePullSecrets ?? []).flatMap((secret) =>
-      secret.name === undefined ? [] : [secret.name],
-    );
+    return account;
   }
 
   async #ca(spec: OCIRepositorySpec, namespace: string, signal: AbortSignal): Promise<string | undefined> {
@@ -124,11 +157,30 @@ export class AccessResolver {
   }
 }
 
+function pullSecrets(account: ServiceAccount | undefined): string[] {
+  const secrets = account?.imagePullSecrets ?? [];
+  return secrets.flatMap((secret) => (secret.name === undefined ? [] : [secret.name]));
+}
+
+/** Waits for a token no longer than the run lasts; the fetch itself goes on for the others. */
+async function untilAborted(credentials: CredentialProvider, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason as Error);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    await Promise.race([credentials(), aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
 function refuseUnsupported(spec: OCIRepositorySpec): void {
-  if (spec.proxySecretRef === undefined) return;
-  throw new ReconcileError('stalling', 'AuthenticationFailed', 'spec.proxySecretRef is not supported', {
-    conditionType: 'FetchFailed',
-  });
+  if (spec.proxySecretRef !== undefined) throw stalled('spec.proxySecretRef is not supported');
+}
+
+function stalled(message: string): ReconcileError {
+  return new ReconcileError('stalling', 'AuthenticationFailed', message, { conditionType: 'FetchFailed' });
 }
 
 function failed(message: string): ReconcileError {

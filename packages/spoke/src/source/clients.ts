@@ -1,11 +1,19 @@
 import { createHash } from 'node:crypto';
-import type { Clock, Logger, Random } from '@mural/core';
-import { type Credential, RegistryClient } from '@mural/oci';
+import type { Clock, Logger, ProcessEnvironment, Random } from '@mural/core';
+import { type Credential, type CredentialProvider, RegistryClient } from '@mural/oci';
+
+/** Credentials of a cloud: a provider, and what tells it from others. */
+export interface CloudAccess {
+  readonly key: string;
+  readonly credentials: CredentialProvider;
+}
 
 /** Everything that a connection to a registry depends on. */
 export interface RegistryAccess {
   readonly registry: string;
   readonly credential: Credential | undefined;
+  /** In place of a credential. */
+  readonly cloud?: CloudAccess | undefined;
   readonly ca: string | undefined;
   readonly insecure: boolean;
 }
@@ -15,6 +23,8 @@ export interface ClientPoolOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** Where the proxy is looked up. */
+  readonly environment: ProcessEnvironment;
 }
 
 const MAX_CLIENTS = 32;
@@ -50,15 +60,16 @@ export class ClientPool {
     this.#clients.clear();
   }
 
-  #create({ registry, credential, ca, insecure }: RegistryAccess): RegistryClient {
+  #create({ registry, credential, cloud, ca, insecure }: RegistryAccess): RegistryClient {
     return new RegistryClient({
       registry,
       insecure,
-      ...(credential === undefined ? {} : { credentials: async () => credential }),
+      credentials: credential ?? cloud?.credentials,
       ...(ca === undefined ? {} : { ca }),
       clock: this.#options.clock,
       random: this.#options.random,
       log: this.#options.log,
+      environment: this.#options.environment,
     });
   }
 
@@ -70,7 +81,7 @@ export class ClientPool {
 }
 
 /** A digest, so that the key of a map holds no password. */
-function keyOf({ registry, credential, ca, insecure }: RegistryAccess): string {
-  const facts = [registry, insecure, credential?.username, credential?.password, ca];
+function keyOf({ registry, credential, cloud, ca, insecure }: RegistryAccess): string {
+  const facts = [registry, insecure, credential?.username, credential?.password, cloud?.key, ca];
   return createHash('sha256').update(JSON.stringify(facts)).digest('hex');
 }

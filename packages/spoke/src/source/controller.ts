@@ -1,4 +1,12 @@
-import { backoff, type Clock, jitter, type Logger, parseDuration, type Random } from '@mural/core';
+import {
+  backoff,
+  type Clock,
+  jitter,
+  type Logger,
+  parseDuration,
+  type ProcessEnvironment,
+  type Random,
+} from '@mural/core';
 import {
   type Cache,
   type Controller,
@@ -23,6 +31,7 @@ import {
 } from '../status.ts';
 import { AccessResolver } from './access.ts';
 import { ClientPool } from './clients.ts';
+import { CloudIdentities } from './identities.ts';
 import {
   reconcileArtifact,
   reconcileSource,
@@ -43,6 +52,8 @@ export interface SourceControllerOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** The variables that name a proxy and the identity in a cloud: `process.env` unless given. */
+  readonly environment?: ProcessEnvironment | undefined;
 }
 
 /** What is remembered of a source between runs; lost without harm. */
@@ -62,9 +73,10 @@ export function createSourceController(options: SourceControllerOptions): {
   readonly controller: Controller;
   close(): Promise<void>;
 } {
-  const { clock, random, log } = options;
-  const pool = new ClientPool({ clock, random, log });
-  const reconciler = new SourceReconciler(options, pool);
+  const { clock, random, log, environment = process.env } = options;
+  const pool = new ClientPool({ clock, random, log, environment });
+  const identities = new CloudIdentities({ clock, random, log, environment });
+  const reconciler = new SourceReconciler(options, pool, identities);
   const controller = createController<OCIRepository>({
     name: 'ocirepository',
     primary: options.sources,
@@ -83,11 +95,11 @@ class SourceReconciler {
   readonly #objects: LatestObjects<OCIRepository>;
   readonly #memory = new Map<string, Memory>();
 
-  constructor(options: SourceControllerOptions, pool: ClientPool) {
+  constructor(options: SourceControllerOptions, pool: ClientPool, identities: CloudIdentities) {
     this.#options = options;
     this.#objects = new LatestObjects(options.sources);
     const { client, clock, storage } = options;
-    this.#tools = { storage, clock, pool, access: new AccessResolver(client, clock) };
+    this.#tools = { storage, clock, pool, access: new AccessResolver(client, clock, identities) };
   }
 
   async reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult> {

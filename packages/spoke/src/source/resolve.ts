@@ -116,13 +116,15 @@ function unreadable(message: string): ReconcileError {
   return new ReconcileError('stalling', 'ReadOperationFailed', message, { conditionType: 'FetchFailed' });
 }
 
+const REFUSED: readonly string[] = ['AuthenticationFailed', 'AccessDenied', 'IdentityUnavailable'];
+
 /**
  * The failure of a call to the registry: refused credentials have a reason of their own, the rest has the one
  * of the step.
  */
 export function fetchError(cause: unknown, what: string, reason: string): ReconcileError {
   if (cause instanceof ReconcileError) return cause;
-  const refused = cause instanceof OciError && ['AuthenticationFailed', 'AccessDenied'].includes(cause.code);
+  const refused = cause instanceof OciError && REFUSED.includes(cause.code);
   const message = `${what}: ${conditionMessage(cause)}`;
   return new ReconcileError('generic', refused ? 'AuthenticationFailed' : reason, message, {
     cause,
