@@ -4,12 +4,12 @@ import {
   type Credential,
   credentialsFromDockerConfig,
   digestOf,
+  dockerConfigOf,
   OciError,
   parseRepositoryUrl,
   RegistryClient,
 } from '@mural/oci';
 import { CliError } from '../errors.ts';
-import { dockerConfigOf } from '../home/docker-config.ts';
 import { cloudOf, credentialOf } from '../home/registry-choice.ts';
 import { hubSpokeName } from '../home/spokes.ts';
 import { textOf } from '../home/values-store.ts';
