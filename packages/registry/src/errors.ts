@@ -71,8 +71,10 @@ export class RegistryError extends MuralError<RegistryErrorCode> {
 
 /** Codes of {@link RegistrySetupError}. */
 export type RegistrySetupErrorCode =
+  | 'BackupInvalid'
   | 'DataDirectoryInUse'
   | 'DataDirectoryInvalid'
+  | 'DataDirectoryMissing'
   | 'ClientCertificatesInvalid'
   | 'HtpasswdInvalid'
   | 'ListenInsecure'

@@ -3,10 +3,12 @@ import { RegistryError } from '../errors.ts';
 import { isDigest, isValidRepository } from '../names.ts';
 import type { StorageState } from '../store/storage-health.ts';
 import type { Store } from '../store/store.ts';
+import { type BackupReport, writeBackup } from './backup.ts';
 import { Collector, type CollectOptions, type Protect } from './collector.ts';
 import type { CollectionReport } from './findings.ts';
 import { compileRetention, type QuotaRule, type RetentionRule } from './rules.ts';
 import { Scrubber, type ScrubOptions, type ScrubReport } from './scrub.ts';
+import { Snapshot } from './snapshot.ts';
 import { type RegistryStats, registryStats } from './stats.ts';
 import { type VerifyReport, verifyStore } from './verify.ts';
 
@@ -46,6 +48,12 @@ export interface RegistryMaintenance {
   stats(): Promise<RegistryStats>;
   /** Whether pushes can be stored now. */
   state(): Promise<StorageState>;
+  /**
+   * Writes a consistent backup to a folder of this machine, or brings an earlier one there up to date.
+   *
+   * @throws RegistrySetupError `BackupInvalid`
+   */
+  backup(directory: string, options?: { readonly signal?: AbortSignal }): Promise<BackupReport>;
 }
 
 const HOUR_MS = 3_600_000;
@@ -122,6 +130,18 @@ export class Maintenance implements RegistryMaintenance {
 
   async state(): Promise<StorageState> {
     return await this.#store.health.state();
+  }
+
+  async backup(directory: string, options: { signal?: AbortSignal } = {}): Promise<BackupReport> {
+    const snapshot = await Snapshot.take(this.#store);
+    try {
+      return await writeBackup(snapshot, directory, {
+        now: this.#clock.now(),
+        signal: this.#signal(options.signal),
+      });
+    } finally {
+      await snapshot.release();
+    }
   }
 
   #signal(given: AbortSignal | undefined): AbortSignal {

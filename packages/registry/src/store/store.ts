@@ -35,6 +35,7 @@ const MAX_THREADS = 4;
 
 /** Everything that the registry keeps. */
 export class Store {
+  readonly dataDir: string;
   readonly metadata: Metadata;
   readonly blobs: Blobs;
   readonly uploads: Uploads;
@@ -46,9 +47,10 @@ export class Store {
   #expiring: Promise<void> | undefined;
 
   private constructor(
-    parts: Pick<Store, 'metadata' | 'blobs' | 'uploads' | 'files' | 'database' | 'health'>,
+    parts: Pick<Store, 'dataDir' | 'metadata' | 'blobs' | 'uploads' | 'files' | 'database' | 'health'>,
     pool: HashPool,
   ) {
+    this.dataDir = parts.dataDir;
     this.metadata = parts.metadata;
     this.blobs = parts.blobs;
     this.uploads = parts.uploads;
@@ -92,7 +94,10 @@ export class Store {
       await uploads.restore();
       metadata.holds.setUploads((repository) => uploads.oldest(repository));
       const health = new StorageHealth({ files, database, clock });
-      const store = new Store({ metadata, blobs, uploads, files, database, health }, pool);
+      const store = new Store(
+        { dataDir: options.dataDir, metadata, blobs, uploads, files, database, health },
+        pool,
+      );
       store.#expiring = store.#expireUploads(clock, log);
       return store;
     } catch (error) {
