@@ -224,7 +224,7 @@ describe('client certificates', () => {
           let head = '';
           socket.on('session', (given: Buffer) => (latest = given));
           socket.on('error', reject);
-          socket.on('data', (chunk) => {
+          socket.on('data', (chunk: Buffer) => {
             head += chunk.toString();
             socket.end();
           });
