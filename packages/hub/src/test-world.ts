@@ -16,6 +16,7 @@ import {
 import { createFakeKubeApi, type FakeKubeApi } from '@mural/kube/testing';
 import { pullArtifact, RegistryClient, unpackLayer } from '@mural/oci';
 import { type FakeRegistry, startFakeRegistry } from '@mural/oci/testing';
+import type { HubRegistry } from './hue/artifact-sources.ts';
 import { type Hub, type HubOptions, startHub } from './hub.ts';
 
 const REPOSITORY = 'mural/workloads';
@@ -52,15 +53,25 @@ export class World {
     return `oci://${this.registry.host}/${REPOSITORY}`;
   }
 
+  /** The repository of the hub, as it is told of it. */
+  get home(): HubRegistry {
+    return { url: this.url, client: this.#client };
+  }
+
   /** Starts the hub, anew after {@link stopHub}. */
   async startHub(options: Partial<HubOptions> = {}): Promise<void> {
     this.#hub = await startHub({
       client: this.api,
-      registries: [{ url: this.url, client: this.#client }],
+      registries: [this.home],
       spokeRegistry: () => ({ url: this.url, interval: '5m', timeout: '60s', insecure: true }),
       log: this.#logger,
       ...options,
     });
+  }
+
+  /** Tells the hub that spokes are to read another registry. */
+  refresh(): void {
+    this.#hub?.refresh();
   }
 
   async stopHub(): Promise<void> {

@@ -294,7 +294,8 @@ export class Deployments {
       if (published === undefined) return !(wasPublished && recorded.has(`${name} ${digest}`));
       return published !== digest;
     });
-    const failure = pending.map(({ name }) => roots.failureOf(name)).find((text) => text !== undefined);
+    // Also of spokes that have it from elsewhere: they cannot be moved to where they are to have it from.
+    const failure = records.map(({ name }) => roots.failureOf(name)).find((text) => text !== undefined);
     return { pending: pending.map(({ name }) => name), failure };
   }
 

@@ -15,6 +15,7 @@ import { rootTag } from '../settings.ts';
 import { failureOf } from './failure.ts';
 import type { GroupPublisher } from './group-publisher.ts';
 import { type Group, groupKey } from './groups.ts';
+import type { Pusher } from './push.ts';
 import { ownRootFiles } from './root.ts';
 import type { FleetState } from './roots.ts';
 
@@ -25,6 +26,8 @@ export interface PublishedOwnRoot {
   readonly group: string;
   /** When its registry was last seen to hold it, in milliseconds since the epoch. */
   readonly seenAt: number;
+  /** URLs of the registries that hold it. */
+  readonly heldBy: Set<string>;
 }
 
 export interface OwnRootPublisherOptions {
@@ -134,25 +137,36 @@ export class OwnRootPublisher {
       groups.enqueue(key);
       return undefined;
     }
-    const again = { requeueAfterMs: jitter(recheckMs, 0.1, random) };
     const artifact = await this.#pack(name, spoke, group);
     const before = this.#published.get(name);
     const fresh = before !== undefined && clock.now() - before.seenAt < recheckMs / 2;
     if (!fresh || before.digest !== artifact.digest) {
-      try {
-        await fleet.registries.homeOf(settings).push(artifact, rootTag(name), signal);
-      } catch (error) {
-        this.#fail(name, error);
-        throw error;
-      }
-      this.#failures.delete(name);
-      this.#published.set(name, { digest: artifact.digest, group: key, seenAt: clock.now() });
-      if (before?.group !== key) this.#change(name);
-      this.#elsewhere.enqueue(name);
+      await this.#send(name, artifact, { key, home: fleet.registries.homeOf(settings) }, signal);
     }
     await this.#record(spoke, group, artifact.digest, signal);
     this.#options.onPublished(name);
-    return again;
+    return { requeueAfterMs: jitter(recheckMs, 0.1, random) };
+  }
+
+  async #send(
+    name: string,
+    artifact: PackedArtifact,
+    { key, home }: { readonly key: string; readonly home: Pusher },
+    signal: AbortSignal,
+  ): Promise<void> {
+    try {
+      await home.push(artifact, rootTag(name), signal);
+    } catch (error) {
+      this.#fail(name, error);
+      throw error;
+    }
+    const { digest } = artifact;
+    const before = this.#published.get(name);
+    const heldBy = before?.digest === digest ? before.heldBy : new Set<string>();
+    heldBy.add(home.url);
+    this.#published.set(name, { digest, group: key, seenAt: this.#options.clock.now(), heldBy });
+    if (this.#failures.delete(name) || before?.group !== key) this.#change(name);
+    this.#elsewhere.enqueue(name);
   }
 
   async #pack(name: string, spoke: Spoke, { id }: Group): Promise<PackedArtifact> {
@@ -174,10 +188,15 @@ export class OwnRootPublisher {
     if (others.length === 0) return;
     const artifact = await this.#pack(name, spoke, group);
     // A root that its own registry does not have yet must not move the spoke there.
-    if (this.#published.get(name)?.digest !== artifact.digest) return;
+    const published = this.#published.get(name);
+    if (published?.digest !== artifact.digest) return;
     const results = await Promise.allSettled(
-      others.map(async (registry) => registry.push(artifact, rootTag(name), signal)),
+      others.map(async (registry) => {
+        await registry.push(artifact, rootTag(name), signal);
+        published.heldBy.add(registry.url);
+      }),
     );
+    this.#options.onPublished(name);
     const failed = results.find((result) => result.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
   }
@@ -187,21 +206,13 @@ export class OwnRootPublisher {
     const { client, groups } = this.#options;
     const { annotations, name = '' } = spoke.metadata;
     if (annotations?.[ROOT_GROUP_ANNOTATION] === group.id) return;
-    const published = { root: digest, group: groups.published(groupKey(group))?.digestFor(name) };
-    await client.patch(
-      SPOKES,
-      { name },
-      'merge',
-      {
-        metadata: {
-          annotations: {
-            [ROOT_GROUP_ANNOTATION]: group.id,
-            [PUBLISHED_ROOT_ANNOTATION]: formatPublishedRoot(published),
-          },
-        },
-      },
-      { fieldManager: 'hue', signal },
-    );
+    const recorded: Record<string, string> = { [ROOT_GROUP_ANNOTATION]: group.id };
+    if (annotations?.[PUBLISHED_ROOT_ANNOTATION] === undefined) {
+      const shared = groups.published(groupKey(group))?.digestFor(name);
+      recorded[PUBLISHED_ROOT_ANNOTATION] = formatPublishedRoot({ root: digest, group: shared });
+    }
+    const body = { metadata: { annotations: recorded } };
+    await client.patch(SPOKES, { name }, 'merge', body, { fieldManager: 'hue', signal });
   }
 
   #fail(name: string, error: unknown): void {

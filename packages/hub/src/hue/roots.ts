@@ -13,7 +13,7 @@ import { Contents } from './contents.ts';
 import { GroupPublisher } from './group-publisher.ts';
 import { type Group, groupKey, Groups, validGroupId } from './groups.ts';
 import { Nudges } from './nudges.ts';
-import { OwnRootPublisher } from './own-root-publisher.ts';
+import { OwnRootPublisher, type PublishedOwnRoot } from './own-root-publisher.ts';
 import type { Registries } from './registries.ts';
 import { settingsKey } from './root.ts';
 
@@ -153,8 +153,14 @@ export class Roots implements FleetState {
 
   #publishedRoot(spoke: string): PublishedRoot | undefined {
     const own = this.#ownPublisher.published(spoke);
-    if (own === undefined) return undefined;
+    if (own === undefined || !this.#isReadable(spoke, own)) return undefined;
     return { root: own.digest, group: this.#groupPublisher.published(own.group)?.digestFor(spoke) };
+  }
+
+  /** Whether the registry that a spoke reads has its root by now: told earlier, it would look in vain. */
+  #isReadable(spoke: string, { heldBy }: PublishedOwnRoot): boolean {
+    const url = this.#options.spokes.get(spoke)?.status?.registryUrl;
+    return heldBy.has(url ?? '') || !this.registries.all.some((registry) => registry.url === url);
   }
 
   /** Recorded groups come before new ones, so that nobody takes the room of who was there before. */
