@@ -56,12 +56,26 @@ describe('the way of a workload to its spokes', () => {
         wait: true,
       },
     });
-    const object = await world.api.get<Spoke>(SPOKES, { name: 'a' });
+  });
+
+  it('records the group of a spoke, and tells a spoke that is heard what was published for it', async () => {
+    await world.apply(spoke('a'), spoke('b'), profile('shop', [configMap('shop', '1')]), deployment('shop'));
+    await world.published('shop');
+    const annotations = async (name: string) =>
+      (await world.api.get<Spoke>(SPOKES, { name })).metadata.annotations ?? {};
     const group = await world.groupOf('a');
-    expect(object.metadata.annotations).toMatchObject({
-      [PUBLISHED_ROOT_ANNOTATION]: `${world.tags()['spoke-a'] ?? ''},${world.tags()[group] ?? ''}`,
-      [ROOT_GROUP_ANNOTATION]: group.replace('group-', ''),
-    });
+    expect(await annotations('a')).toMatchObject({ [ROOT_GROUP_ANNOTATION]: group.replace('group-', '') });
+    const newest = (name: string) => `${world.tags()[`spoke-${name}`] ?? ''},${world.tags()[group] ?? ''}`;
+    await world.report('a', []);
+    await eventually(async () => (await annotations('a'))[PUBLISHED_ROOT_ANNOTATION] === newest('a'));
+
+    await world.apply(profile('shop', [configMap('shop', '2')]));
+    const before = world.tags()[group];
+    await eventually(() => world.tags()[group] !== before);
+    await eventually(async () => (await annotations('a'))[PUBLISHED_ROOT_ANNOTATION] === newest('a'));
+    expect((await annotations('b'))[PUBLISHED_ROOT_ANNOTATION]).not.toBe(newest('b'));
+    await world.report('b', []);
+    await eventually(async () => (await annotations('b'))[PUBLISHED_ROOT_ANNOTATION] === newest('b'));
   });
 
   it('sends nothing when nothing changed, and one artifact when one image did', async () => {

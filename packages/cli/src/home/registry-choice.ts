@@ -96,8 +96,8 @@ export function settingsOf(directory: RegistryDirectory, spoke: Spoke): SpokeReg
     url: `${withoutSlash(own.endpoint)}/${own.repository}`,
     insecure: own.insecure ?? false,
     ...(own.provider === undefined ? {} : { provider: own.provider }),
-    // A credential is that of the registry it was given for; a cloud gives its own.
-    ...(cloudOf(own.provider) === undefined ? {} : { secrets: { ...base.secrets, credential: false } }),
+    // Credential and CA are those of the registry they were given for; a cloud has its own.
+    ...(cloudOf(own.provider) === undefined ? {} : { secrets: { credential: false, ca: false } }),
   };
 }
 
