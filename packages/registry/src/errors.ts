@@ -9,6 +9,7 @@ interface Row {
 
 /** Every error that the API can answer with: its HTTP status and its code on the wire. */
 export const API_ERRORS = {
+  AdministrationInvalid: { status: 400, oci: 'UNSUPPORTED' },
   BlobUnknown: { status: 404, oci: 'BLOB_UNKNOWN' },
   BlobUploadInvalid: { status: 400, oci: 'BLOB_UPLOAD_INVALID' },
   BlobUploadConflict: { status: 409, oci: 'BLOB_UPLOAD_INVALID' },

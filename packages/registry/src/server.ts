@@ -11,6 +11,7 @@ import { anonymousMayWrite } from './auth/caller.ts';
 import type { RobotAccounts } from './auth/robots.ts';
 import type { RegistryUser } from './auth/users.ts';
 import { RegistrySetupError } from './errors.ts';
+import { Administration } from './http/administration.ts';
 import { createHandler, type Handler } from './http/handler.ts';
 import { Maintenance, type MaintenanceOptions, type RegistryMaintenance } from './maintenance/maintenance.ts';
 import { compileQuotas, compileRetention } from './maintenance/rules.ts';
@@ -114,7 +115,9 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
   const store = await openStore(options, clock, log);
   const access = await openAccess(options, { clock, log, store });
   const maintenance = new Maintenance({ store, clock, log, options: options.maintenance ?? {} });
+  const administration = new Administration({ maintenance, clock, log });
   const handler = createHandler({
+    administration,
     store,
     access,
     clock,
@@ -152,6 +155,7 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
     },
     close: async () => {
       await shutDown(server, active);
+      await administration.close();
       await maintenance.stop();
       await access.close();
       await store.close();

@@ -5,6 +5,7 @@ import type { Access } from '../auth/access.ts';
 import { type Caller, UnauthorizedError } from '../auth/caller.ts';
 import { isStorageError, RegistryError, storageError } from '../errors.ts';
 import type { Store } from '../store/store.ts';
+import { type Administration, ADMINISTRATION_PATH } from './administration.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
 import { challengeOf, neededActions, TOKEN_PATH } from './challenge.ts';
 import { type Exchange, refuse, send, sendError } from './exchange.ts';
@@ -18,6 +19,7 @@ import { appendUpload, cancelUpload, finishUpload, startUpload, uploadStatus } f
 export interface HandlerParts {
   readonly store: Store;
   readonly access: Access;
+  readonly administration: Administration;
   readonly clock: Clock;
   /** Take manifests whose blobs are not there. */
   readonly sparseManifests: boolean;
@@ -88,13 +90,14 @@ async function answer(parts: HandlerParts, incoming: Incoming): Promise<void> {
     seen.user = await answerToken(access, access.tokens, { request, response, query });
     return;
   }
-  const parsed = tryParse(path);
-  if (!(parsed instanceof RegistryError)) seen.route = parsed;
+  const administrative = path.startsWith(ADMINISTRATION_PATH);
+  const parsed = administrative ? undefined : tryParse(path);
+  if (parsed !== undefined && !(parsed instanceof RegistryError)) seen.route = parsed;
   const authenticated = access.authenticate(request);
   const caller = authenticated instanceof Promise ? await authenticated : authenticated;
   seen.user = caller.name;
   if (parsed instanceof RegistryError) throw hideFromAnonymous(parsed, caller);
-  authorise(parsed, request.method ?? '', caller);
+  if (parsed !== undefined) authorise(parsed, request.method ?? '', caller);
   const { store, clock } = parts;
   const exchange: Exchange = {
     request,
@@ -106,7 +109,9 @@ async function answer(parts: HandlerParts, incoming: Incoming): Promise<void> {
     sparseManifests: parts.sparseManifests,
     expectsContinue: incoming.expectsContinue,
   };
-  await dispatch(exchange, parsed);
+  if (parsed === undefined)
+    await parts.administration.answer(exchange, path.slice(ADMINISTRATION_PATH.length));
+  else await dispatch(exchange, parsed);
 }
 
 function tryParse(path: string): Route | RegistryError {
