@@ -3,17 +3,19 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { eventually } from '@mural/core/testing';
 import {
+  type Condition,
   EVENTS,
   type KubeClient,
   OCI_REPOSITORIES,
   type OCIRepository,
+  type Resource,
   SECRETS,
   type Spoke,
   SPOKES,
   type UnstructuredObject,
 } from '@mural/kube';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { stringify } from 'yaml';
+import { parse, stringify } from 'yaml';
 import {
   credentialOf,
   EXTERNAL_REPOSITORY,
@@ -25,7 +27,6 @@ import {
   cleanUp,
   deploymentReady,
   type Hub,
-  mural,
   restartSpoke,
   type SpokeProcess,
   startHub,
@@ -58,10 +59,14 @@ async function setValues(client: KubeClient, text: string): Promise<void> {
   await client.apply(SECRETS, secret, { fieldManager: 'kubectl', force: true });
 }
 
-async function eventOf(client: KubeClient, reason: string): Promise<string> {
+/** The message of an event that says `text`. */
+async function eventOf(client: KubeClient, reason: string, text: string): Promise<string> {
   return eventually(async () => {
     const { items } = await client.list<UnstructuredObject>(EVENTS, { namespace: 'mural-system' });
-    return items.filter((event) => event.reason === reason).at(-1)?.message as string | undefined;
+    return items
+      .filter((event) => event.reason === reason)
+      .map(({ message }) => String(message))
+      .find((message) => message.includes(text));
   }, 20_000);
 }
 
@@ -184,7 +189,7 @@ describe('a fleet whose registry changes while it runs', () => {
 
   it('keeps what is in force when values are not valid, and says where they are wrong', async () => {
     await setValues(hub.client, movedTo(registry).replace('interval:', 'intervall:'));
-    const message = await eventOf(hub.client, 'ValuesInvalid');
+    const message = await eventOf(hub.client, 'ValuesInvalid', 'values.yaml');
     expect(message).toMatch(/mural-values\/values\.yaml:\d+:\d+: error: .*did you mean interval/);
     expect(message).not.toContain(credentialOf('hue').password);
     expect(await readFile(hub.log, 'utf8')).not.toContain(credentialOf('hue').password);
@@ -199,8 +204,7 @@ describe('a fleet whose registry changes while it runs', () => {
     await reads(hub, ['hub', 'edge-1'], `oci://${host}/mural/workloads`);
     await edge.stop();
     await setValues(hub.client, movedTo(registry, NO_ZOT));
-    const message = await eventOf(hub.client, 'RegistryInUse');
-    expect(message).toContain('edge-1');
+    const message = await eventOf(hub.client, 'RegistryInUse', 'edge-1');
     expect(message).toContain(`oci://${host}/mural/workloads`);
     await reads(hub, ['hub'], url);
     await deploy(hub, 'pink');
@@ -222,4 +226,153 @@ async function arrivedOn({ client }: { readonly client: KubeClient }, color: str
   }, 20_000);
 }
 
-export { mural };
+const HELM_RELEASES: Resource = {
+  group: 'helm.toolkit.fluxcd.io',
+  version: 'v2',
+  kind: 'HelmRelease',
+  plural: 'helmreleases',
+  namespaced: true,
+};
+
+/** The manifest of a Flux-managed installation. */
+function helmRelease(spec: Tree): UnstructuredObject {
+  return {
+    apiVersion: 'helm.toolkit.fluxcd.io/v2',
+    kind: 'HelmRelease',
+    metadata: { name: 'mural', namespace: 'mural-system' },
+    spec: {
+      interval: '1h',
+      chartRef: { kind: 'OCIRepository', name: 'mural' },
+      install: { crds: 'Skip' },
+      ...spec,
+    },
+  };
+}
+
+interface ReleaseStatus {
+  readonly observedGeneration?: number;
+  readonly conditions?: readonly Condition[];
+}
+
+/** The condition Ready of the release at its latest generation. */
+async function released(client: KubeClient, status: Condition['status']): Promise<Condition> {
+  return eventually(async () => {
+    const ref = { name: 'mural', namespace: 'mural-system' };
+    const release = await client.get<UnstructuredObject>(HELM_RELEASES, ref);
+    const { conditions, observedGeneration } = (release.status ?? {}) as ReleaseStatus;
+    if (observedGeneration !== release.metadata.generation) return undefined;
+    return conditions?.find((condition) => condition.type === 'Ready' && condition.status === status);
+  }, 30_000);
+}
+
+describe('a fleet that is configured by a HelmRelease', () => {
+  let registry: RegistryProcess;
+  let hub: Hub;
+  const embedded = (): string => `oci://${new URL(hub.ready.registry).host}/mural/workloads`;
+  const external = (): string => `oci://${registry.host}/${EXTERNAL_REPOSITORY}`;
+  const asTree = (text: string): Tree => parse(text) as Tree;
+
+  beforeAll(async () => {
+    registry = await startExternalRegistry('pull');
+    hub = await startHub({ args: ['--registry-ca', registry.ca] });
+  }, 60_000);
+  afterAll(cleanUp);
+
+  it('takes its values, those of Secrets first', async () => {
+    await reads(hub, ['hub'], embedded());
+    const { hue, ...rest } = asTree(movedTo(registry, { zot: { enabled: true } }));
+    const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { ...VALUES, name: 'registry' } };
+    const data = { 'login.yaml': Buffer.from(stringify({ hue })).toString('base64') };
+    await hub.client.apply(SECRETS, { ...secret, data } as UnstructuredObject, { fieldManager: 'kubectl' });
+    const valuesFrom = [{ kind: 'Secret', name: 'registry', valuesKey: 'login.yaml' }];
+    await apply(hub.client, helmRelease({ values: rest, valuesFrom }));
+    const { message, reason } = await released(hub.client, 'True');
+    expect(reason).toBe('UpgradeSucceeded');
+    expect(message).toContain('this hub takes the values of its release itself');
+    await reads(hub, ['hub'], external());
+  }, 60_000);
+
+  it('says what is wrong with values, and keeps the former ones', async () => {
+    const values = asTree(movedTo(registry).replace('interval:', 'intervall:'));
+    await apply(hub.client, helmRelease({ values }));
+    const { message, reason } = await released(hub.client, 'False');
+    expect(reason).toBe('UpgradeFailed');
+    expect(message).toContain('did you mean interval');
+    expect(message).not.toContain(credentialOf('hue').password);
+    const missing = helmRelease({ valuesFrom: [{ kind: 'ConfigMap', name: 'nowhere' }] });
+    await apply(hub.client, missing);
+    await eventually(async () => (await released(hub.client, 'False')).message.includes('nowhere'));
+    await reads(hub, ['hub'], external());
+  }, 60_000);
+
+  it('waits for a spoke that was never heard of before it stops the default registry', async () => {
+    await apply(hub.client, helmRelease({ values: asTree(byDefault()) }));
+    await released(hub.client, 'True');
+    await reads(hub, ['hub'], embedded());
+    const spoke = { apiVersion: 'mural.dev/v1alpha1', kind: 'Spoke', metadata: { name: 'silent' } };
+    await apply(hub.client, spoke);
+    await apply(hub.client, helmRelease({ values: asTree(movedTo(registry, NO_ZOT)) }));
+    const { message } = await released(hub.client, 'False');
+    expect(message).toMatch(/zot\.enabled: false is refused for now: .*silent \(has never reported\)/);
+    await reads(hub, ['hub'], external());
+    expect(await isOpen(hub.ready.registry)).toBe(true);
+    await hub.client.patch(SPOKES, { name: 'silent' }, 'merge', { spec: { suspend: true } });
+    await closed(hub.ready.registry);
+    await released(hub.client, 'True');
+  }, 60_000);
+
+  it('leaves a suspended release and those of others alone', async () => {
+    await apply(hub.client, helmRelease({ suspend: true, values: asTree(byDefault()) }));
+    const other = helmRelease({ values: asTree(byDefault()) });
+    await apply(hub.client, { ...other, metadata: { name: 'podinfo', namespace: 'default' } });
+    await deploy(hub, 'red');
+    await arrivedOn(hub, 'red');
+    await reads(hub, ['hub'], external());
+    expect(await isOpen(hub.ready.registry)).toBe(false);
+    const ref = { name: 'podinfo', namespace: 'default' };
+    const { status } = await hub.client.get<UnstructuredObject>(HELM_RELEASES, ref);
+    expect((status as ReleaseStatus | undefined)?.conditions).toBeUndefined();
+  }, 60_000);
+});
+
+describe('a hub that is killed while its fleet moves', () => {
+  afterAll(cleanUp);
+
+  it('goes on, whenever that is, without being told the values again', async () => {
+    const registry = await startExternalRegistry('pull');
+    const external = `oci://${registry.host}/${EXTERNAL_REPOSITORY}`;
+    const folder = await temporaryFolder();
+    const file = join(folder, 'values.yaml');
+    await writeFile(file, byDefault());
+    const args = ['--registry-ca', registry.ca];
+    let hub = await startHub({ args: ['--values', file, ...args] });
+    const [apiPort, registryPort] = [hub.ready.api, hub.ready.registry].map((at) => Number(new URL(at).port));
+    const ports = { data: hub.data, apiPort: apiPort ?? 0, registryPort: registryPort ?? 0 };
+    let edge = await startSpoke(hub, 'edge-1');
+    const embedded = `oci://${new URL(hub.ready.registry).host}/mural/workloads`;
+    await deploy(hub, 'red');
+    await arrived(hub, [hub, edge], 'red');
+    for (const delayMs of [0, 40, 150, 400]) {
+      await setValues(hub.client, movedTo(registry, NO_ZOT));
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      await hub.kill();
+      hub = await startHub({ ...ports, args });
+      await reads(hub, ['hub', 'edge-1'], external);
+      await closed(`https://${new URL(embedded).host}`);
+      await setValues(hub.client, byDefault());
+      await reads(hub, ['hub', 'edge-1'], embedded);
+    }
+    // A spoke that is away while the hub is killed is waited for by the hub that comes after.
+    await edge.stop();
+    await setValues(hub.client, movedTo(registry, NO_ZOT));
+    await reads(hub, ['hub'], external);
+    await hub.kill();
+    hub = await startHub({ ...ports, args });
+    await eventOf(hub.client, 'RegistryInUse', 'edge-1');
+    expect(await isOpen(`https://${new URL(embedded).host}`)).toBe(true);
+    edge = await restartSpoke('edge-1', edge.data);
+    await closed(`https://${new URL(embedded).host}`);
+    await deploy(hub, 'blue');
+    await arrived(hub, [hub, edge], 'blue');
+  }, 240_000);
+});
