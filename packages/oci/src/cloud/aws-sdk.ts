@@ -15,6 +15,8 @@ export interface AwsSettings {
   readonly useFipsEndpoint: boolean;
   readonly useDualstackEndpoint: boolean;
   readonly maxAttempts: number;
+  /** Milliseconds from the machine's clock to the one that requests are dated by. */
+  readonly systemClockOffset: number;
   readonly requestHandler: NodeHttpHandler;
 }
 
@@ -51,6 +53,7 @@ export function awsSettings(context: CloudContext, api: EcrApi, host: string): A
     useFipsEndpoint: api.fips,
     useDualstackEndpoint: api.dualStack,
     maxAttempts: MAX_ATTEMPTS,
+    systemClockOffset: context.clock.now() - Date.now(),
     requestHandler: new NodeHttpHandler({
       connectionTimeout: CONNECT_MS,
       requestTimeout: REQUEST_MS,

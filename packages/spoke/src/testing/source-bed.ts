@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLogger } from '@mural/core';
+import { type ProcessEnvironment, silentLogger } from '@mural/core';
 import { eventually, FakeClock } from '@mural/core/testing';
 import {
   createCache,
@@ -44,7 +44,7 @@ export class SourceBed {
   }
 
   /** Starts the controller; after `halt` another one over the same API and disk. */
-  start(): void {
+  start(environment: ProcessEnvironment = {}): void {
     const { api: client, clock } = this;
     const shared = { client, clock, random: () => this.random, log: silentLogger };
     const sources = createCache<OCIRepository>({ ...shared, resource: OCI_REPOSITORIES });
@@ -56,6 +56,7 @@ export class SourceBed {
       storage,
       events,
       concurrency: 2,
+      environment,
     });
     sources.start();
     source.controller.start();
