@@ -13,8 +13,9 @@ import {
 import { CliError } from '../errors.ts';
 
 const LEASE = 'mural-registry-migration';
-/** A run that was killed leaves a lease that others wait 15 s for. */
-const LEASE_WAIT_MS = 25_000;
+/** A run that was killed leaves a lease that others wait for; losing one costs no more than going on from the state. */
+const LEASE_TIMES = { leaseDurationMs: 8000, renewDeadlineMs: 5000, retryPeriodMs: 1000 };
+const LEASE_WAIT_MS = 15_000;
 /** An API that does not answer for so long is not coming back by itself. */
 const OUTAGE_MS = 5 * 60_000;
 
@@ -33,7 +34,7 @@ export async function drive(world: MigrationWorld, client: KubeClient, way: 'to'
   let done = false as boolean;
   try {
     await runWithLease(
-      { client, namespace: MURAL_NAMESPACE, name: LEASE, identity, signal, clock },
+      { client, namespace: MURAL_NAMESPACE, name: LEASE, identity, signal, clock, ...LEASE_TIMES },
       async (inner) => {
         stopWaiting();
         await throughOutages({ ...world, signal: inner }, way === 'to' ? migrate : rollBack);
@@ -77,7 +78,7 @@ async function throughOutages(
 
 async function held(client: KubeClient): Promise<MigrationError> {
   const ref = { name: LEASE, namespace: MURAL_NAMESPACE };
-  const lease = await client.find<UnstructuredObject>(LEASES, ref).catch(() => undefined);
+  const lease = await client.find<UnstructuredObject>(LEASES, ref);
   const spec = isRecord(lease?.['spec']) ? lease['spec'] : {};
   const holder = spec['holderIdentity'];
   const [host = 'somebody', pid = '?'] = (typeof holder === 'string' ? holder : '').split('_');
@@ -86,7 +87,7 @@ async function held(client: KubeClient): Promise<MigrationError> {
     `another run of this command drives the migration (process ${pid} on ${host})`,
     {
       facts: { host, pid },
-      hint: 'Wait for its end, or stop it; a run that was killed is forgotten after 15 seconds.',
+      hint: 'Wait for its end, or stop it; a run that was killed is forgotten after 8 seconds.',
       retryable: true,
     },
   );
