@@ -18,25 +18,16 @@ const CLOUDS: Readonly<Record<string, { readonly authority: string; readonly res
   de: { authority: 'https://login.microsoftonline.de', resource: 'https://management.microsoftazure.de' },
 };
 
-/** Gets a token of Microsoft Entra for a scope. */
-export type EntraToken = (scope: string, signal: AbortSignal) => Promise<string>;
-
 /**
  * A refresh token of the registry, for which an Entra token of the environment's identity is exchanged.
  *
  * @throws OciError `IdentityUnavailable` when Entra gives none, `AccessDenied` when the registry refuses it
  */
-export async function fetchAcrToken(
-  context: CloudContext,
-  signal: AbortSignal,
-  entra: EntraToken = (scope, inner) => entraToken(context, scope, inner),
-  ca?: string,
-): Promise<FetchedToken> {
+export async function fetchAcrToken(context: CloudContext, signal: AbortSignal): Promise<FetchedToken> {
   const { resource } = cloudOf(context.registry);
-  const access = await entra(`${resource}/.default`, signal);
+  const access = await entraToken(context, `${resource}/.default`, signal);
   const transport = new Transport({
     origin: `https://${context.registry}`,
-    ca,
     userAgent: 'mural',
     environment: context.environment,
   });
@@ -104,15 +95,20 @@ async function entraToken(context: CloudContext, scope: string, signal: AbortSig
   const { DefaultAzureCredential, WorkloadIdentityCredential } = await import('@azure/identity');
   const { environment } = context;
   const authorityHost = value(environment, 'AZURE_AUTHORITY_HOST') ?? cloudOf(context.registry).authority;
+  // Only Microsoft's own authorities can be looked up at Microsoft; a private cloud's cannot.
+  const known = Object.values(CLOUDS).some(
+    ({ authority }) => authorityHost.replace(/\/+$/, '') === authority,
+  );
+  const shared = { authorityHost, disableInstanceDiscovery: !known };
   const tenantId = value(environment, 'AZURE_TENANT_ID');
   const clientId = value(environment, 'AZURE_CLIENT_ID');
   const tokenFilePath = value(environment, 'AZURE_FEDERATED_TOKEN_FILE');
   try {
     const federated = tenantId !== undefined && clientId !== undefined && tokenFilePath !== undefined;
     const credential = federated
-      ? new WorkloadIdentityCredential({ tenantId, clientId, tokenFilePath, authorityHost })
+      ? new WorkloadIdentityCredential({ ...shared, tenantId, clientId, tokenFilePath })
       : new DefaultAzureCredential({
-          authorityHost,
+          ...shared,
           ...(tenantId === undefined ? {} : { tenantId }),
           ...(clientId === undefined ? {} : { managedIdentityClientId: clientId }),
         });
