@@ -50,7 +50,7 @@ export function readDocument(
     document.errors.map(({ code, message, pos }) =>
       code === 'DUPLICATE_KEY'
         ? error(pos[0], 'duplicate-key', `the key ${keyAt(text, pos[0])} stands twice in one mapping`)
-        : error(pos[0], 'yaml', `invalid YAML: ${WITHOUT_CONTENT[code] ?? message}`),
+        : error(pos[0], 'yaml', `invalid YAML: ${WITHOUT_CONTENT[code] ?? withoutStack(message)}`),
     ),
   );
   const [first, second] = documents;
@@ -88,6 +88,10 @@ const WITHOUT_CONTENT: Readonly<Record<string, string>> = {
 };
 
 type Content = { readonly value: unknown } | { readonly problem: string; readonly offset: number };
+
+function withoutStack(message: string): string {
+  return message.includes('call stack') ? 'it is nested too deeply' : message;
+}
 
 /** The content as plain values, or what is wrong with its aliases. */
 function content(document: Document | undefined): Content {

@@ -155,6 +155,12 @@ describe('the hub and its spokes', () => {
       PRIVATE.replace('eu-west-1', 'us-east-1'),
       ['10:19 warning spoke-registry'],
     ],
+    ['another host of the same registry', PRIVATE.replace(HOST, '123456789012.dkr-ecr.eu-west-1.on.aws'), []],
+    [
+      'another host of the same registry, and another repository',
+      PRIVATE.replace('.dkr.ecr.', '.dkr.ecr-fips.').replace('workloads', 'other'),
+      ['11:21 error spoke-registry'],
+    ],
     ['no endpoint, but a repository', 'repository: other', ['10:9 warning spoke-registry']],
   ])('%s', (_name, lines, findings) => {
     expect(lint(hub(PRIVATE) + spoke(lines))).toEqual(findings);
@@ -329,6 +335,19 @@ describe('what --fix does', () => {
       }),
       { numRuns: 300 },
     );
+  });
+});
+
+describe('a file made to be slow or deep', () => {
+  it.each([
+    ['many placeholders', Array.from({ length: 5000 }, (_, index) => `k${index}: <a>`).join('\n')],
+    ['deep lists', `a: ${'['.repeat(5000)}`],
+    ['a long line', `hue: ${'x'.repeat(1_000_000)}`],
+    ['a long address', hub(`endpoint: oci://${'a-'.repeat(50_000)}\nrepository: b`)],
+  ])('%s: ends soon, with some findings', (_name, text) => {
+    const findings = lintValues(text, 'v');
+    expect(findings.length).toBeGreaterThan(0);
+    expect(findings.length).toBeLessThanOrEqual(13 * 500);
   });
 });
 

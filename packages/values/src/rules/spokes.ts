@@ -75,7 +75,7 @@ function* checkSame(
   { hub, endpoint }: { readonly hub: Side; readonly endpoint: Endpoint },
 ): Iterable<Found> {
   const rule = 'spoke-registry';
-  if (endpoint.registry !== hub.endpoint.registry) {
+  if (!isSameRegistry(endpoint, hub.endpoint)) {
     const message = `the spoke ${spoke} reads ${endpoint.registry}, and hue writes ${hub.endpoint.registry}: right only where something copies the one to the other`;
     yield document.finding([...path, 'endpoint'], { level: 'warning', message, rule });
     return;
@@ -95,6 +95,14 @@ function* checkSame(
     yield document.finding([...path, at], { level: 'error', message, rule });
   }
   yield* checkSignIn(document, { path, value, spoke }, hub);
+}
+
+/** Whether two addresses lead to one registry: ECR gives a registry several hosts (FIPS, dual-stack). */
+function isSameRegistry(a: Endpoint, b: Endpoint): boolean {
+  if (a.registry === b.registry) return true;
+  if (a.ecr?.kind !== 'private' || b.ecr?.kind !== 'private')
+    return a.ecr?.kind === 'public' && b.ecr?.kind === 'public';
+  return a.ecr.account === b.ecr.account && a.ecr.region === b.ecr.region;
 }
 
 /** The spoke of a registry that the hub signs in to signs in the same way, if with another user. */
