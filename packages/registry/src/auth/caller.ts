@@ -15,6 +15,11 @@ export interface Caller {
   readonly allows: (action: RegistryAction, repository: string) => boolean;
   /** Whether the action is allowed on any repository that there could be. */
   readonly allowsSomewhere: (action: RegistryAction) => boolean;
+  /**
+   * Whether the caller may administer the registry: somebody with a name whose own policies allow
+   * everything everywhere. What is open to everybody makes nobody an administrator.
+   */
+  readonly administers: boolean;
   /** Whether the catalog shows this repository. */
   sees(repository: string): boolean;
   /** Whether another token of the same caller might allow it: this one was not asked to. */
@@ -41,15 +46,24 @@ export function anonymousMayWrite(access: AnonymousAccess): boolean {
   return anonymousPolicies(access).some(({ actions }) => actions.some((action) => action !== 'read'));
 }
 
+/** What a caller may do beside what their own policies say, and until when. */
+export interface CallerOptions {
+  /** What everybody may do. */
+  readonly anonymous?: readonly RegistryPolicy[];
+  /** Milliseconds since the epoch; for ever unless given. */
+  readonly expires?: number;
+}
+
 /** A caller who may do what policies say, for as long as the credential lives. */
 export function callerWith(
   name: string | undefined,
   policies: readonly RegistryPolicy[],
-  expires = Infinity,
+  { anonymous = [], expires = Infinity }: CallerOptions = {},
 ): Caller {
-  const permissions = compilePolicies(policies);
+  const permissions = compilePolicies([...policies, ...anonymous]);
   return {
     name,
+    administers: name !== undefined && compilePolicies(policies).everything,
     allows: permissions.allows,
     allowsSomewhere: permissions.allowsSomewhere,
     sees: (repository) => permissions.allows('read', repository),

@@ -106,7 +106,7 @@ export class CertificateCallers {
     const caller =
       rule === undefined || name === undefined
         ? undefined
-        : callerWith(`certificate:${name}`, [...rule.policies, ...this.#anonymous], notAfter);
+        : callerWith(`certificate:${name}`, rule.policies, { anonymous: this.#anonymous, expires: notAfter });
     return {
       caller,
       user: rule?.user,

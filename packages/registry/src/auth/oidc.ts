@@ -120,8 +120,11 @@ export class OidcIssuers {
     const groups = (Array.isArray(claim) ? claim : [claim]).filter((one) => typeof one === 'string');
     const fitting = rules.filter((rule) => fits(rule, subject, groups));
     if (fitting.length === 0) throw new UnauthorizedError('invalid_token');
-    const policies = [...fitting.flatMap((rule) => rule.policies), ...this.#anonymous];
-    return callerWith(`${options.name}:${subject}`, policies, (payload.exp ?? 0) * 1000);
+    const policies = fitting.flatMap((rule) => rule.policies);
+    return callerWith(`${options.name}:${subject}`, policies, {
+      anonymous: this.#anonymous,
+      expires: (payload.exp ?? 0) * 1000,
+    });
   }
 }
 

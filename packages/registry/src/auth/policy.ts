@@ -27,6 +27,8 @@ export interface Permissions {
   readonly allows: (action: RegistryAction, repository: string) => boolean;
   /** Whether the action is allowed on any repository that there could be. */
   readonly allowsSomewhere: (action: RegistryAction) => boolean;
+  /** Whether every action on every repository is allowed, by policies for `**`. */
+  readonly everything: boolean;
   /** The policies behind it. */
   readonly policies: readonly RegistryPolicy[];
 }
@@ -40,8 +42,10 @@ export function compilePolicies(policies: readonly RegistryPolicy[]): Permission
     pattern: globPattern(repositories),
     actions: new Set(actions),
   }));
+  const onAll = compiled.filter((_policy, index) => policies[index]?.repositories === '**');
   return {
     policies,
+    everything: ACTIONS.every((action) => onAll.some(({ actions }) => actions.has(action))),
     allows: (action, repository) =>
       compiled.some((policy) => policy.actions.has(action) && policy.pattern.test(repository)),
     allowsSomewhere: (action) => compiled.some((policy) => policy.actions.has(action)),

@@ -150,9 +150,8 @@ export class Robots implements RobotAccounts {
       if (timingSafeEqual(hash, given)) until = expiresAt;
     }
     if (robot === undefined || until <= now) return undefined;
-    const policies = [...robot.stored.policies, ...this.#anonymous];
     return {
-      caller: callerWith(username, policies, until),
+      caller: callerWith(username, robot.stored.policies, { anonymous: this.#anonymous, expires: until }),
       isCurrent: () => {
         this.#look();
         return this.#loaded.get(name) === robot;

@@ -164,3 +164,33 @@ describe.each([
     },
   );
 });
+
+describe('administration', () => {
+  const ask = async (fixture: RegistryFixture, as?: string): Promise<number> =>
+    (await fixture.send('GET', '/_mural/registry/v1/stats', as === undefined ? {} : { as })).status;
+
+  it('is for nobody without a name, though everybody may push', async () => {
+    const fixture = await RegistryFixture.start({ anonymous: 'push', users: USERS });
+    try {
+      expect(await ask(fixture)).toBe(401);
+      expect(await ask(fixture, 'ann:ann')).toBe(403);
+      expect(await ask(fixture, 'root:root')).toBe(200);
+    } finally {
+      await fixture.stop();
+    }
+  });
+
+  it('is not to be had by a token, whoever it was given to', async () => {
+    const fixture = await RegistryFixture.start({ anonymous: 'none', users: USERS, token: {} });
+    try {
+      const answer = await fixture.send('GET', '/token?scope=repository:a:*', { as: 'root:root' });
+      const { token } = JSON.parse(String(answer.body)) as { token: string };
+      const headers = { authorization: `Bearer ${token}` };
+      const stats = await fixture.send('GET', '/_mural/registry/v1/stats', { headers });
+      expect(stats.status).toBe(401);
+      expect(await ask(fixture, 'root:root')).toBe(200);
+    } finally {
+      await fixture.stop();
+    }
+  });
+});

@@ -236,6 +236,7 @@ function callerOf(payload: JWTPayload): Caller {
       patterns === undefined
         ? allows('read', repository)
         : patterns.some((pattern) => pattern.test(repository)),
+    administers: false,
     mightAskFor: (action, repository) => access.get(repository)?.asked.includes(action) !== true,
     permissions: undefined,
     expires: (payload.exp ?? 0) * 1000,

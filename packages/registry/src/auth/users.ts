@@ -117,7 +117,7 @@ export class Users {
     this.#accounts.set(name, {
       user: { name, policies, ...(passwordHash === undefined ? {} : { passwordHash }) },
       passwordMac,
-      caller: callerWith(name, [...policies, ...this.#anonymous]),
+      caller: callerWith(name, policies, { anonymous: this.#anonymous }),
     });
   }
 

@@ -18,7 +18,8 @@ beforeAll(async () => {
     users: [
       { name: 'admin', password: 'admin-password', policies: [{ repositories: '**', actions: ALL }] },
       { name: 'team', password: 'team-password', policies: [{ repositories: 'team/**', actions: ALL }] },
-      { name: 'wide', password: 'wide-password', policies: [{ repositories: '*/*', actions: ALL }] },
+      { name: 'wide', password: 'wide-password', policies: [{ repositories: '*/**', actions: ALL }] },
+      { name: 'odd', password: 'odd-password', policies: [{ repositories: '_mural/**', actions: ALL }] },
       {
         name: 'writer',
         password: 'writer-password',
@@ -50,7 +51,7 @@ const ROUTES = [
 ] as const;
 
 describe.each(ROUTES)('%s %s', (method, path) => {
-  it.each(['team:team-password', 'wide:wide-password', 'writer:writer-password'])(
+  it.each(['team:team-password', 'wide:wide-password', 'odd:odd-password', 'writer:writer-password'])(
     'is denied to %s, who may not do everything',
     async (as) => {
       const answer = await ask(method, path, {}, as);

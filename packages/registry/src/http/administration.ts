@@ -15,7 +15,7 @@ import { sendFile } from './send-file.ts';
 /** Where the administration of a running registry is. */
 export const ADMINISTRATION_PATH = '/_mural/registry/v1/';
 
-/** A name that no repository can have, and that only a policy for everything fits. */
+/** A name that no repository can have: what a refusal is about. */
 const EVERYTHING = '_mural/registry/administration/of/every/repository';
 const MAX_BODY = 4096;
 const HEARTBEAT_MS = 15_000;
@@ -62,7 +62,7 @@ export class Administration {
    */
   async answer(exchange: Exchange, path: string): Promise<void> {
     const { caller, request } = exchange;
-    if (!ACTIONS.every((action) => caller.allows(action, EVERYTHING))) refuse(caller, EVERYTHING, ACTIONS);
+    if (!caller.administers) refuse(caller, EVERYTHING, ACTIONS);
     const [what = '', id, kind, name, ...rest] = path.split('/');
     if (id !== undefined) {
       if (what !== 'backups' || rest.length > 0) throw unknown();
