@@ -34,7 +34,7 @@ async function allReady(client: KubeClient): Promise<boolean> {
   const ready = items.filter((item) =>
     item.status?.conditions?.some((entry) => entry.type === 'Ready' && entry.status === 'True'),
   );
-  return ready.filter((item) => item.metadata.name !== 'mural-root').length >= count;
+  return ready.filter((item) => !/^mural-(?:root|group)$/.test(item.metadata.name ?? '')).length >= count;
 }
 
 const names = Array.from({ length: count }, (_, index) => `bench-${index}`);

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parseDuration } from '@mural/core';
 import { eventually } from '@mural/core/testing';
 import { OCI_REPOSITORIES, type OCIRepository } from '@mural/kube';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -40,25 +41,27 @@ describe('what an idle spoke costs', () => {
   }, 120_000);
   afterAll(cleanUp);
 
-  /** Asks for three reconciles of the root, one after another, and returns what they cost. */
-  async function polls(): Promise<AccessLine[]> {
+  /** Asks for three reconciles of a source, one after another, and returns what they cost. */
+  async function polls(source: string): Promise<string[]> {
     const before = (await requests(hub, 'spoke-edge-1')).length;
-    const root = { name: 'mural-root', namespace: 'mural-system' };
+    const ref = { name: source, namespace: 'mural-system' };
     for (let poll = 0; poll < 3; poll += 1) {
       const token = `${poll}-${process.hrtime.bigint()}`;
-      await edge.client.patch(OCI_REPOSITORIES, root, 'merge', {
+      await edge.client.patch(OCI_REPOSITORIES, ref, 'merge', {
         metadata: { annotations: { 'reconcile.fluxcd.io/requestedAt': token } },
       });
       await eventually(async () => {
-        const source = await edge.client.get<OCIRepository>(OCI_REPOSITORIES, root);
-        return source.status?.lastHandledReconcileAt === token;
+        const polled = await edge.client.get<OCIRepository>(OCI_REPOSITORIES, ref);
+        return polled.status?.lastHandledReconcileAt === token;
       });
     }
-    return (await requests(hub, 'spoke-edge-1')).slice(before);
+    return (await requests(hub, 'spoke-edge-1'))
+      .slice(before)
+      .map(({ method, path }) => `${method} ${path.replace(/.*\/manifests\//, '')}`);
   }
 
   it.each([1, 20])(
-    'is one HEAD per interval with %i workloads',
+    'is one HEAD per interval, and one more in three of them, with %i workloads',
     async (count) => {
       const names = Array.from({ length: count }, (_, index) => `app-${index}`);
       for (const name of names) {
@@ -69,11 +72,15 @@ describe('what an idle spoke costs', () => {
         );
       }
       for (const name of names) await deploymentReady(hub, name);
-      const cost = await polls();
-      expect(cost.map((line) => line.method)).toEqual(['HEAD', 'HEAD', 'HEAD']);
-      expect(new Set(cost.map((line) => line.path))).toEqual(
-        new Set([expect.stringMatching(/manifests\/spoke-edge-1$/)]),
-      );
+      const sources = await edge.client.list<OCIRepository>(OCI_REPOSITORIES, { namespace: 'mural-system' });
+      const specOf = (name: string) => sources.items.find(({ metadata }) => metadata.name === name)?.spec;
+      const group = specOf('mural-group');
+      expect(await polls('mural-group')).toEqual(new Array(3).fill(`HEAD ${group?.ref?.tag ?? ''}`));
+      expect(await polls('mural-root')).toEqual(new Array(3).fill('HEAD spoke-edge-1'));
+      const interval = (name: string) => parseDuration(specOf(name)?.interval ?? '');
+      expect(interval('mural-root')).toBe(3 * interval('mural-group'));
+      // The others are pinned by digest and are never looked up.
+      expect(await polls('default.app-0')).toEqual([]);
     },
     120_000,
   );

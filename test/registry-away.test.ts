@@ -6,6 +6,7 @@ import {
   createCache,
   OCI_REPOSITORIES,
   type OCIRepository,
+  parsePublishedRoot,
   PUBLISHED_ROOT_ANNOTATION,
   type Spoke,
   SPOKES,
@@ -220,8 +221,10 @@ function collectPublished(hub: Hub, digests: Set<string>): readonly Cache<never>
   });
   const spokes = createCache<Spoke>({ client, resource: SPOKES });
   spokes.onChange((_key, now) => {
-    const root = now?.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION];
-    if (root !== undefined) digests.add(root);
+    const text = now?.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION];
+    if (text === undefined) return;
+    const { root, group } = parsePublishedRoot(text);
+    for (const digest of [root, group]) if (digest !== undefined) digests.add(digest);
   });
   const caches = [deployments, spokes];
   for (const cache of caches) cache.start();
