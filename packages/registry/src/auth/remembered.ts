@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import type { Clock } from '@mural/core';
 import { type Caller, UnauthorizedError } from './caller.ts';
 
@@ -21,15 +21,18 @@ const MAX_REMEMBERED = 20_000;
 export class Remembered {
   readonly #clock: Clock;
   readonly #verdicts = new Map<string, Verdict>();
-  readonly #key = randomBytes(32);
+  readonly #key = randomBytes(32).toString('base64');
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** What a credential is kept under. */
+  /**
+   * What a credential is kept under: its hash behind a random key, which never leaves the process. (A MAC
+   * object costs twenty times as much, on every request.)
+   */
   idOf(credential: string): string {
-    return createHmac('sha256', this.#key).update(credential).digest('base64');
+    return hash('sha256', this.#key + credential, 'base64');
   }
 
   /**
