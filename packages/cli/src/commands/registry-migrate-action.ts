@@ -64,7 +64,7 @@ async function needsOf(options: MigrateOptions, context: Context, client: KubeCl
   const certificates = [directory.registryCa, given].flatMap((pem) => pem?.trimEnd() ?? []);
   const ca = certificates.length === 0 ? undefined : `${certificates.join('\n')}\n`;
   const ends = openEnds({
-    ...{ from, to, directory, ca, log: silentLogger },
+    ...{ from, to, directory, ca, log: silentLogger, environment: context.env },
     embeddedHost: options.embeddedRegistry,
     known: isKnown ? { from: state.from.url, to: state.to.url } : undefined,
     dockerConfig: await dockerConfigText(context, options),

@@ -36,6 +36,8 @@ export interface EndsOptions {
   /** Docker's `config.json` with the credential of the embedded registry. */
   readonly dockerConfig: string | undefined;
   readonly ca: string | undefined;
+  /** Where proxies and the identity in a cloud are looked up. */
+  readonly environment: NodeJS.ProcessEnv;
   readonly log: Logger;
 }
 
@@ -68,6 +70,7 @@ function openEnd(options: EndsOptions, side: 'from' | 'to'): OpenEnd {
     text: document.text,
     valuesHash: registryPartHash(document.values),
     spokeUrl: (spoke: string) => settings(spoke).url,
+    names: (spoke: string) => document.values.fleetConfig.spokes.some(({ name }) => name === spoke),
   };
   const { repository } = parseRepositoryUrl(opened.url);
   const { client, putsPerSecond } = opened;
@@ -87,8 +90,15 @@ interface Opened {
   readonly directory: Directory['registries'];
 }
 
-function openExternal({ ca, log }: EndsOptions, values: Values): Opened {
-  const opened = openRegistry({ values, embedded: undefined, externalCa: ca, clock: systemClock, log });
+function openExternal({ ca, environment, log }: EndsOptions, values: Values): Opened {
+  const opened = openRegistry({
+    values,
+    embedded: undefined,
+    externalCa: ca,
+    environment,
+    clock: systemClock,
+    log,
+  });
   const { url, client, putsPerSecond } = opened.hub;
   return { url, client, putsPerSecond, directory: opened.directory };
 }

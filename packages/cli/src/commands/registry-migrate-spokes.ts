@@ -25,6 +25,7 @@ export interface SpokeNeeds {
 }
 
 const SHOWN = 5;
+const LOGINS_AT_A_TIME = 8;
 
 /**
  * Finds spokes that could not read the new registry, before any is moved: a spoke that is sent to a
@@ -46,7 +47,10 @@ export async function checkSpokes(needs: SpokeNeeds, signal: AbortSignal): Promi
   if (anonymous.length > 0) await requireAnonymous(needs, anonymous, signal);
   if (to.embedded) return [];
   const secret = reading.filter((name) => to.settings(name).secrets?.credential === true);
-  for (const name of secret) await requireAccepted(needs, name, signal);
+  for (let start = 0; start < secret.length; start += LOGINS_AT_A_TIME) {
+    const some = secret.slice(start, start + LOGINS_AT_A_TIME);
+    await Promise.all(some.map(async (name) => requireAccepted(needs, name, signal)));
+  }
   return reading.filter((name) => needsSecret(needs, name));
 }
 

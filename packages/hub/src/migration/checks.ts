@@ -19,10 +19,10 @@ export async function checkWay(
 ): Promise<string[]> {
   const { plan, ports, signal } = world;
   const target = plan[direction.target];
-  const warnings = [...checkInputs(fleet, target), ...checkFixed(fleet, plan)];
-  await probe(ports, target, direction.target, signal);
+  const warnings = [...checkInputs(fleet, target), ...checkFixed(fleet, plan, target)];
+  await probe(ports, target, { side: direction.target, write: true }, signal);
   try {
-    await probe(ports, plan[direction.source], direction.source, signal);
+    await probe(ports, plan[direction.source], { side: direction.source, write: false }, signal);
   } catch (error) {
     // A registry that has failed is a reason to go back, and what is still at the old one needs no source.
     if (direction.target === 'to') throw error;
@@ -34,11 +34,11 @@ export async function checkWay(
 async function probe(
   ports: MigrationPorts,
   end: MigrationEnd,
-  side: MigrationSide,
+  wanted: { readonly side: MigrationSide; readonly write: boolean },
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    await ports.registries.probe(side, true, signal);
+    await ports.registries.probe(wanted.side, wanted.write, signal);
   } catch (error) {
     if (!(error instanceof OciError)) throw error;
     throw new MigrationError('RegistryUnusable', `${end.url} cannot be used: ${error.message}`, {
@@ -77,8 +77,22 @@ function hostOf(url: string): string | undefined {
 }
 
 /** Spokes whose registry does not follow from the values. */
-function checkFixed(fleet: Fleet, plan: MigrationPlan): string[] {
+function checkFixed(fleet: Fleet, plan: MigrationPlan, target: MigrationEnd): string[] {
   const ends = new Set([plan.from.url, plan.to.url]);
+  const left = fleet.spokes.find(
+    ({ name, ownUrl, fixedUrl }) =>
+      ownUrl !== undefined &&
+      fixedUrl === undefined &&
+      ownUrl !== target.spokeUrl(name) &&
+      !target.names(name),
+  );
+  if (left !== undefined) {
+    throw new MigrationError(
+      'SpokeRegistryFixed',
+      `spoke ${left.name} has a registry from values (${left.ownUrl ?? ''}), and the values for ${target.url} do not name the spoke`,
+      { facts: { spoke: left.name }, hint: 'Write it into fleetConfig.spokes of that file, too.' },
+    );
+  }
   const fixed = fleet.spokes.filter(({ fixedUrl }) => fixedUrl !== undefined);
   const stuck = fixed.filter(({ fixedUrl }) => ends.has(fixedUrl ?? ''));
   if (stuck.length > 0) {

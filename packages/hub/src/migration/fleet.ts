@@ -33,7 +33,9 @@ export interface FleetSpoke {
   /** Whether its last report is recent. */
   readonly connected: boolean;
   readonly suspended: boolean;
-  /** Repository that its own object names by hand, and that values therefore do not move. */
+  /** Repository that its own object names. */
+  readonly ownUrl: string | undefined;
+  /** The same, where it was written by hand, so that values do not move it. */
   readonly fixedUrl: string | undefined;
   /** Digests by workload: what the hub wants it to run, and what it reports to run. */
   readonly wanted: ReadonlyMap<string, string>;
@@ -114,7 +116,8 @@ function fleetSpoke(spoke: Spoke, wanted: ReadonlyMap<string, string> | undefine
     reports: status?.lastHeartbeatTime !== undefined,
     connected: isConnected(spoke),
     suspended: spoke.spec?.suspend === true,
-    fixedUrl: fixedUrl(spoke),
+    ownUrl: ownUrl(spoke),
+    fixedUrl: isFromValues(spoke) ? undefined : ownUrl(spoke),
     wanted: wanted ?? new Map(),
     running: new Map(running),
     complaint: complaintOf(spoke),
@@ -126,15 +129,19 @@ function isConnected(spoke: Spoke): boolean {
   return ready !== undefined && !SILENT.has(ready.reason);
 }
 
-/** A registry that the user wrote into the Spoke; one that came from the values moves with them. */
-function fixedUrl({ metadata, spec }: Spoke): string | undefined {
+function ownUrl({ spec }: Spoke): string | undefined {
   const registry = spec?.ociRegistry;
   if (registry === undefined) return undefined;
+  return `${registry.endpoint.replace(/\/$/, '')}/${registry.repository}`;
+}
+
+/** A registry that came from the values moves with them; any other was written by hand. */
+function isFromValues({ metadata }: Spoke): boolean {
   const owned = metadata.managedFields?.some(
     ({ manager, fieldsV1 }) =>
       manager === VALUES_MANAGER && JSON.stringify({ fieldsV1 }).includes('"f:ociRegistry"'),
   );
-  return owned === true ? undefined : `${registry.endpoint.replace(/\/$/, '')}/${registry.repository}`;
+  return owned === true;
 }
 
 function complaintOf(spoke: Spoke): string | undefined {

@@ -234,6 +234,21 @@ describe('a migration that cannot go on', () => {
     expectAt(fleet, 'to');
   });
 
+  it('tells no spoke to move whose root is not at the target yet', async () => {
+    const fleet = new FakeFleet(3);
+    fleet.onCall = () => {
+      if (fleet.state?.phase !== 'SwitchingSpokes' || !fleet.hubAlive) return;
+      fleet.hubAlive = false;
+      fleet.tags.to.clear();
+    };
+    expect(await codeOf(migrate(fleet.world(short)))).toBe('HubSilent');
+    expect(fleet.state).toMatchObject({ phase: 'SwitchingSpokes', switched: [] });
+    fleet.onCall = () => undefined;
+    fleet.hubAlive = true;
+    await migrate(fleet.world(short));
+    expectAt(fleet, 'to');
+  });
+
   it('waits for no workload that was not at its digest before', async () => {
     const fleet = new FakeFleet(2);
     for (const spoke of fleet.spokes) spoke.failing.add('default/one');
@@ -289,6 +304,13 @@ describe('what is refused before anything changes', () => {
       'SpokeRegistryFixed',
       async (fleet) => {
         fleet.spoke('edge-01').fixedUrl = OLD;
+        await migrate(fleet.world());
+      },
+    ],
+    [
+      'SpokeRegistryFixed',
+      async (fleet) => {
+        fleet.spoke('edge-01').fromValues = true;
         await migrate(fleet.world());
       },
     ],

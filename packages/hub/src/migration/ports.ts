@@ -114,6 +114,8 @@ export interface MigrationEnd {
   readonly valuesHash: string;
   /** Repository that a spoke reads at this end. */
   spokeUrl(spoke: string): string;
+  /** Whether the values name the spoke: then they write its registry, or take it away. */
+  names(spoke: string): boolean;
 }
 
 /** How many spokes a wave after the first has. */

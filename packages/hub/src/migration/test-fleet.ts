@@ -27,6 +27,8 @@ export interface FakeSpoke {
   reports: boolean;
   suspended: boolean;
   fixedUrl: string | undefined;
+  /** Whether its object names the old registry because values say so. */
+  fromValues: boolean;
   readonly running: Map<string, string>;
   /** What it last reported. */
   report: { readonly url: string | undefined; readonly running: ReadonlyMap<string, string> };
@@ -80,6 +82,7 @@ export class FakeFleet implements MigrationPorts {
         reports: true,
         suspended: false,
         fixedUrl: undefined,
+        fromValues: false,
         complaint: undefined,
       },
       failing: new Set(),
@@ -249,6 +252,7 @@ export class FakeFleet implements MigrationPorts {
     return {
       ...{ name, reports, connected, suspended, fixedUrl, wanted, complaint },
       registryUrl: report.url,
+      ownUrl: fixedUrl ?? (spoke.fromValues ? URLS.from : undefined),
       running: report.running,
     };
   }
@@ -302,6 +306,7 @@ export class FakeFleet implements MigrationPorts {
     const end = (side: MigrationSide, text: string): MigrationEnd => ({
       ...{ url: URLS[side], text, valuesHash: `hash of ${text}` },
       spokeUrl: () => URLS[side],
+      names: () => false,
     });
     const plan: MigrationPlan = {
       ...{ id: 'm-1', from: end('from', 'OLD'), to: end('to', 'NEW') },
