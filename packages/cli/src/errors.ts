@@ -10,6 +10,7 @@ export type CliErrorCode =
   | 'FileUnreadable'
   | 'FileInvalid'
   | 'KubeconfigMissing'
+  | 'RegistryRefused'
   | 'ValuesInvalid'
   | 'NotReady'
   | 'Stopped'

@@ -27,7 +27,12 @@ export async function openRegistryClient(
   });
 }
 
-async function credentialFor(
+/**
+ * The credential that was given, or the one that docker would use.
+ *
+ * @throws CliError `Usage`
+ */
+export async function credentialFor(
   context: Context,
   registry: string,
   creds: string | undefined,

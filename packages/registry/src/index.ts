@@ -29,7 +29,11 @@ export {
 } from './maintenance/backup.ts';
 export type { CollectOptions, Protect, ProtectedContent } from './maintenance/collector.ts';
 export type { CollectionReport, Finding } from './maintenance/findings.ts';
-export type { MaintenanceOptions, RegistryMaintenance } from './maintenance/maintenance.ts';
+export {
+  checkMaintenance,
+  type MaintenanceOptions,
+  type RegistryMaintenance,
+} from './maintenance/maintenance.ts';
 export { openRegistryData, type RegistryData, type RegistryDataOptions } from './maintenance/offline.ts';
 export type { QuotaRule, RetentionRule, TagRule } from './maintenance/rules.ts';
 export type { Damage, ScrubOptions, ScrubReport } from './maintenance/scrub.ts';

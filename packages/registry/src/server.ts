@@ -13,8 +13,13 @@ import type { RegistryUser } from './auth/users.ts';
 import { RegistrySetupError } from './errors.ts';
 import { Administration } from './http/administration.ts';
 import { createHandler, type Handler } from './http/handler.ts';
-import { Maintenance, type MaintenanceOptions, type RegistryMaintenance } from './maintenance/maintenance.ts';
-import { compileQuotas, compileRetention } from './maintenance/rules.ts';
+import {
+  checkMaintenance,
+  Maintenance,
+  type MaintenanceOptions,
+  type RegistryMaintenance,
+} from './maintenance/maintenance.ts';
+import { compileQuotas } from './maintenance/rules.ts';
 import type { Disk } from './store/disk.ts';
 import { Store } from './store/store.ts';
 import type { UploadLimits } from './store/uploads.ts';
@@ -109,7 +114,7 @@ const MAX_CONNECTIONS = 20_000;
 export async function startRegistry(options: RegistryOptions): Promise<RunningRegistry> {
   const listen = options.listen ?? '127.0.0.1';
   requireSafe(options, listen);
-  compileRetention(options.maintenance?.retention ?? []);
+  checkMaintenance(options.maintenance ?? {});
   const clock = options.clock ?? systemClock;
   const log = options.log ?? silentLogger;
   const store = await openStore(options, clock, log);

@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import type { Context } from '../context.ts';
 import { addressOption, portOption } from '../options.ts';
 import { addRegistryMigrate } from './registry-migrate.ts';
+import { addRegistryMaintenance } from './registry-maintenance.ts';
 import { addRobot } from './robot.ts';
 import { LOG_LEVELS } from './run.ts';
 
@@ -21,11 +22,14 @@ export interface ServeOptions {
   readonly logLevel: string;
 }
 
-/** `mural registry serve|migrate|robot`. */
+/** `mural registry serve|migrate|robot|stats|gc|scrub|verify|backup|restore`. */
 export function addRegistry(program: Command, context: Context): void {
-  const registry = program.command('registry').description('the OCI registry alone, and the move to another');
+  const registry = program
+    .command('registry')
+    .description('the OCI registry: run it, look after it, move to another');
   addRegistryMigrate(registry, context);
   addRobot(registry, context);
+  addRegistryMaintenance(registry, context);
   registry
     .command('serve')
     .description('run the OCI registry')

@@ -81,6 +81,7 @@ async function assemble(home: Home, options: RegistryHomeOptions): Promise<Regis
       ...access,
       ...{ dataDir: layout.registry, listen, port, anonymous, clock },
       ...(served === undefined ? {} : { tls: served.pair }),
+      maintenance: loaded?.config.maintenance ?? {},
       users: password === undefined ? (access.users ?? []) : [generatedUser(password)],
       log: logs.main,
       accessLog: logs.access,
@@ -146,11 +147,11 @@ async function watchConfig(
 }
 
 /** What cannot be changed while the registry serves. */
-function fixed({ access, namesUsers: named }: RegistryConfig): object {
+function fixed({ access, maintenance, namesUsers: named }: RegistryConfig): object {
   const { users: _users, clientCertificates, ...rest } = access;
-  if (clientCertificates === undefined) return { ...rest, named };
+  if (clientCertificates === undefined) return { ...rest, maintenance, named };
   const { ca: _ca, ...clients } = clientCertificates;
-  return { ...rest, clients, named };
+  return { ...rest, maintenance, clients, named };
 }
 
 interface Served {

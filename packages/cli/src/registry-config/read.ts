@@ -4,6 +4,7 @@ import {
   type AccessOptions,
   checkAccess,
   type ClientCertificates,
+  type MaintenanceOptions,
   type OidcIssuer,
   type OidcRule,
   parseHtpasswd,
@@ -15,11 +16,13 @@ import {
 import { type Finding, formatFinding } from '@mural/values';
 import { CliError } from '../errors.ts';
 import { type ConfigDocument, type Path, readConfig } from './document.ts';
+import { maintenanceOf } from './maintenance.ts';
 import { RegistryConfigFile } from './schema.ts';
 
 /** What a configuration file, and the files that it names, come to. */
 export interface RegistryConfig {
   readonly access: AccessOptions;
+  readonly maintenance: MaintenanceOptions;
   /** Whether anybody was named who may sign in with a password. */
   readonly namesUsers: boolean;
   readonly certFile: string | undefined;
@@ -66,10 +69,11 @@ export async function readRegistryConfig(source: ConfigSource): Promise<Registry
 
 async function withoutFile(source: ConfigSource): Promise<RegistryConfig> {
   const files = { certFile: undefined, keyFile: undefined };
-  if (source.htpasswd === undefined) return { ...files, access: {}, namesUsers: false, files: [] };
+  if (source.htpasswd === undefined)
+    return { ...files, access: {}, maintenance: {}, namesUsers: false, files: [] };
   const path = resolve(source.cwd, source.htpasswd);
   const users = parseHtpasswd(await source.read(path), EVERYTHING);
-  return { ...files, access: { users }, namesUsers: true, files: [path] };
+  return { ...files, access: { users }, maintenance: {}, namesUsers: true, files: [path] };
 }
 
 function invalid(source: ConfigSource, findings: readonly Finding[]): CliError {
@@ -116,9 +120,13 @@ class Reader {
     if ((tls?.certFile === undefined) !== (tls?.keyFile === undefined)) {
       this.#add(['tls'], 'certFile and keyFile go together');
     }
+    const maintenance = maintenanceOf(this.#document.value.maintenance, (path, message) =>
+      this.#add(path, message),
+    );
     if (this.#findings.length > 0) throw invalid(this.#source, this.#findings);
     return {
       access,
+      maintenance,
       namesUsers: users !== undefined,
       certFile: this.#path(tls?.certFile),
       keyFile: this.#path(tls?.keyFile),

@@ -1,6 +1,7 @@
 import { parseDuration } from '@mural/core';
 import { ACTIONS } from '@mural/registry';
 import { z } from 'zod';
+import { MaintenanceSection } from './maintenance.ts';
 
 const Text = z.string().min(1, 'must not be empty');
 
@@ -94,6 +95,7 @@ export const RegistryConfigFile = z.strictObject({
   token: Token.optional(),
   oidc: z.array(Issuer).optional(),
   tls: Tls.optional(),
+  maintenance: MaintenanceSection.optional(),
 });
 
 /** The content of a configuration file. */

@@ -6,7 +6,7 @@ import type { Store } from '../store/store.ts';
 import { type BackupReport, writeBackup } from './backup.ts';
 import { Collector, type CollectOptions, type Protect } from './collector.ts';
 import type { CollectionReport } from './findings.ts';
-import { compileRetention, type QuotaRule, type RetentionRule } from './rules.ts';
+import { compileQuotas, compileRetention, type QuotaRule, type RetentionRule } from './rules.ts';
 import { Scrubber, type ScrubOptions, type ScrubReport } from './scrub.ts';
 import { Snapshot } from './snapshot.ts';
 import { type RegistryStats, registryStats } from './stats.ts';
@@ -54,6 +54,16 @@ export interface RegistryMaintenance {
    * @throws RegistrySetupError `BackupInvalid`
    */
   backup(directory: string, options?: { readonly signal?: AbortSignal }): Promise<BackupReport>;
+}
+
+/**
+ * Checks rules that may come from a file.
+ *
+ * @throws RegistrySetupError `RulesInvalid`; its fact `at` says where, as in `retention[0].tags`
+ */
+export function checkMaintenance(options: MaintenanceOptions): void {
+  compileRetention(options.retention ?? []);
+  compileQuotas(options.quotas ?? []);
 }
 
 const HOUR_MS = 3_600_000;
