@@ -1,11 +1,13 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readUserFile } from '../context.ts';
 import { run } from '../testing/run.ts';
+import { readConfig } from './document.ts';
 import { readRegistryConfig, type RegistryConfig } from './read.ts';
+import { RegistryConfigFile } from './schema.ts';
 
 const HASH = `$2b$10$${'a'.repeat(53)}`;
 
@@ -167,6 +169,13 @@ token: { service: registry.example, lifetime: 2m }
       }),
       { numRuns: 50 },
     );
+  });
+
+  it('as the documentation shows it fits', async () => {
+    const document = await readFile(new URL('../../../../docs/registry.md', import.meta.url), 'utf8');
+    const [, text = ''] = /```yaml\n(users:[^]*?)```/.exec(document) ?? [];
+    const shown = readConfig(text, 'registry.md', RegistryConfigFile);
+    expect(shown).toMatchObject({ value: { users: [{ name: 'hue' }, { name: 'ann' }] } });
   });
 
   it('that is not valid starts nothing and leaves nothing', async () => {
