@@ -1,4 +1,4 @@
-import { errorMessage, jsonEqual } from '@mural/core';
+import { errorMessage, jsonEqual, type ProcessEnvironment } from '@mural/core';
 import { type Hub, type MigrationState, startHub, type SpokeRegistrySettings } from '@mural/hub';
 import { type KubeClient, MURAL_NAMESPACE, type Spoke } from '@mural/kube';
 import { dockerConfigOf } from '@mural/oci';
@@ -7,8 +7,8 @@ import { publishDirectory } from './directory.ts';
 import type { EmbeddedRegistry } from './embedded-registry.ts';
 import type { Home } from './home.ts';
 import { type OpenedRegistry, openRegistry } from './opened-registry.ts';
-import type { OwnSpoke } from './own-spoke.ts';
-import { chooseRegistry, embeddedRepository, placeOf, usesEmbedded } from './registry-choice.ts';
+import type { OwnSpoke, OwnSpokeSettings } from './own-spoke.ts';
+import { chooseRegistry, embeddedRepository, placeOf, roleOf, usesEmbedded } from './registry-choice.ts';
 import { writePrivate } from './secrets.ts';
 import { type RegistryEnd, SpokeRegistries } from './spoke-registries.ts';
 import { ensureSpokes, hubSpokeName } from './spokes.ts';
@@ -35,6 +35,7 @@ export interface DeliveryOptions extends Pick<Home, 'clock' | 'layout' | 'logs'>
   /** How spokes reach the API of the hub. */
   readonly hub: { readonly server: string; readonly ca: string };
   readonly externalCa: string | undefined;
+  readonly environment: ProcessEnvironment;
   readonly renderers: { readonly helm?: string; readonly kustomize?: string };
 }
 
@@ -101,14 +102,17 @@ export class Delivery {
 
   /** Opens the registries; what is open already is kept, with its connections and tokens. */
   async #open(plan: DeliveryPlan): Promise<SpokeRegistries> {
-    const { embedded, externalCa, clock, logs } = this.#options;
+    const { embedded, externalCa, environment, clock, logs } = this.#options;
     const documents = [plan.values, ...plan.others];
     const serving = plan.runEmbedded ? await embedded.start(repositoriesOf(documents)) : undefined;
     const opened = [...(this.#running?.spokes.registries ?? [])];
     const kept = (identity: string) => opened.find((one) => one.identity === identity)?.hub.client;
     const open = (values: Values): RegistryEnd => {
       const log = logs.controllers.hue;
-      const registry = openRegistry({ values, embedded: serving, externalCa, kept, clock, log });
+      const registry = openRegistry({
+        ...{ values, externalCa, environment, kept, clock, log },
+        embedded: serving,
+      });
       opened.push(registry);
       return { values, registry };
     };
@@ -140,7 +144,7 @@ export class Delivery {
     this.#running = { plan, spokes, hub: same ? before.hub : await this.#startHub(spokes) };
     if (same) before.hub.refresh();
     const urls = spokes.registries.map((registry) => registry.hub.url);
-    await ownSpoke.ensure(hubSpokeName(plan.values), urls);
+    await ownSpoke.ensure(ownSpokeOf(plan.values), urls);
   }
 
   async #startHub(spokes: SpokeRegistries): Promise<Hub> {
@@ -171,6 +175,12 @@ export class Delivery {
     this.#running = before;
     this.#running = { ...before, hub: await this.#startHub(before.spokes) };
   }
+}
+
+function ownSpokeOf(values: Values): OwnSpokeSettings | undefined {
+  const name = hubSpokeName(values);
+  const roleArn = roleOf(values.flux2.sourceController.serviceAccount);
+  return name === undefined ? undefined : { name, roleArn };
 }
 
 /** What two hubs must agree in to be the same. */

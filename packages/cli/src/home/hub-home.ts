@@ -1,5 +1,5 @@
 import { startConsole } from '@mural/console';
-import { type Clock, writeFileAtomic } from '@mural/core';
+import { type Clock, type ProcessEnvironment, writeFileAtomic } from '@mural/core';
 import { hubAccess } from '@mural/hub';
 import { createEventRecorder, type KubeClient, MURAL_NAMESPACE, type UnstructuredObject } from '@mural/kube';
 import { VERSION } from '../version.ts';
@@ -36,6 +36,8 @@ export interface HubHomeOptions {
   readonly renderers: { readonly helm?: string; readonly kustomize?: string };
   readonly log: LogSettings;
   readonly clock?: Clock;
+  /** The variables that name a proxy and the identity in a cloud: `process.env` unless given. */
+  readonly environment?: ProcessEnvironment | undefined;
 }
 
 /** What the ready file says. */
@@ -119,6 +121,7 @@ async function startDelivery(parts: Assembly, services: Services): Promise<strin
   const { options, clock, layout, logs, stack } = parts;
   const { api, embedded, certificates } = services;
   const log = logs.main;
+  const environment = options.environment ?? process.env;
   const client = clientOf(api, stack, 'mural-up');
   await installDefinitions(client, { more: [helmReleaseDefinition()], clock, log });
   await publishControllers(client, CONTROLLERS, { version: VERSION, now: clock.now(), released: true });
@@ -126,11 +129,12 @@ async function startDelivery(parts: Assembly, services: Services): Promise<strin
   const ownSpoke = new OwnSpoke({
     client: clientOf(api, stack, 'source-controller'),
     dataDir: layout.spoke,
+    environment,
     clock,
     log: logs.controllers['source-controller'],
   });
   const delivery = new Delivery({
-    ...{ clock, layout, logs, client, embedded, ownSpoke },
+    ...{ clock, layout, logs, client, embedded, ownSpoke, environment },
     hue: clientOf(api, stack, 'hue'),
     hub: { server: api.url, ca: certificates.ca },
     externalCa: options.registryCa,

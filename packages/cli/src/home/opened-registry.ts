@@ -1,4 +1,4 @@
-import type { Clock, Logger } from '@mural/core';
+import type { Clock, Logger, ProcessEnvironment } from '@mural/core';
 import type { HubRegistry, SpokeAccounts, SpokeRegistrySettings } from '@mural/hub';
 import {
   cloudCredentials,
@@ -44,6 +44,8 @@ export interface OpenRegistryOptions {
   readonly embedded: ServingRegistry | undefined;
   /** PEM of the CA of registries other than the embedded one. */
   readonly externalCa?: string | undefined;
+  /** The variables that name a proxy and the identity in a cloud: `process.env` unless given. */
+  readonly environment?: ProcessEnvironment | undefined;
   /** A client that is open already, by the identity of its registry. */
   readonly kept?: ((identity: string) => RegistryClient | undefined) | undefined;
   readonly clock: Clock;
@@ -116,7 +118,7 @@ function openExternal(
     },
     accounts: {
       // Without one the hub writes no Secret, and the spoke reads anonymously or by its cloud's leave.
-      ensure: async (spoke) => readers.get(spoke) as Credential,
+      ensure: async (spoke) => readers.get(spoke),
       remove: async () => undefined,
     },
     directory: {
@@ -133,13 +135,15 @@ function externalClient(
   host: string,
   external: ExternalChoice,
 ): RegistryClient {
-  const { externalCa: ca, clock, log } = options;
-  const { cloud, credential, insecure, roleArn } = external;
+  const { externalCa: ca, environment = process.env, clock, log } = options;
+  const { cloud: provider, credential, insecure } = external;
+  // Without a web identity there is nothing to take a role on with: the identity of the machine is used.
+  const roleArn = environment['AWS_WEB_IDENTITY_TOKEN_FILE'] === undefined ? undefined : external.roleArn;
   const credentials: Credential | CredentialProvider | undefined =
-    cloud === undefined
+    provider === undefined
       ? credential
-      : cloudCredentials({ provider: cloud, registry: host, roleArn, clock, log });
-  return new RegistryClient({ registry: host, credentials, insecure, ca, clock, log });
+      : cloudCredentials({ provider, registry: host, roleArn, environment, clock, log });
+  return new RegistryClient({ registry: host, credentials, insecure, ca, environment, clock, log });
 }
 
 /** The credentials that the values give to spokes. The hub as a spoke can use that of the hub. */

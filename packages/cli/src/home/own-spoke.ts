@@ -1,4 +1,4 @@
-import { type Clock, errorMessage, type Logger } from '@mural/core';
+import { type Clock, errorMessage, type Logger, type ProcessEnvironment } from '@mural/core';
 import { ROOT_NAME, rootTag } from '@mural/hub';
 import { type KubeClient, MURAL_NAMESPACE, OCI_REPOSITORIES, type OCIRepository } from '@mural/kube';
 import { applyBootstrap, type RunningSpoke, startSpoke } from '@mural/spoke';
@@ -9,39 +9,63 @@ import { bootstrapObjects } from './bootstrap.ts';
 export interface OwnSpokeOptions {
   readonly client: KubeClient;
   readonly dataDir: string;
+  readonly environment: ProcessEnvironment;
   readonly clock: Clock;
   readonly log: Logger;
+}
+
+/** What values say of the hub as its own spoke. */
+export interface OwnSpokeSettings {
+  readonly name: string;
+  /** IAM role that its source controller takes on where it has a web identity. */
+  readonly roleArn: string | undefined;
 }
 
 /** The hub as its own spoke: the same agent, over the same API, with the bootstrap that any spoke gets. */
 export class OwnSpoke {
   readonly #options: OwnSpokeOptions;
-  #running: { readonly name: string; readonly spoke: RunningSpoke } | undefined;
+  #running: (OwnSpokeSettings & { readonly spoke: RunningSpoke }) | undefined;
 
   constructor(options: OwnSpokeOptions) {
     this.#options = options;
   }
 
   /**
-   * Runs it under a name, or not at all, with the credentials of the present.
+   * Runs it, or not at all without settings, with the credentials of the present.
    *
    * @param written URLs that the hub writes. A source that reads one of them is moved, if at all, by
    *   what it reads there, as on any spoke; another one is put right at once.
    * @throws CliError `NotReady` at the first start; later, a bootstrap that fails is told in the log
    */
-  async ensure(name: string | undefined, written: readonly string[]): Promise<void> {
-    if (this.#running !== undefined && this.#running.name !== name) await this.stop();
-    if (name === undefined) return;
+  async ensure(settings: OwnSpokeSettings | undefined, written: readonly string[]): Promise<void> {
+    const running = this.#running;
+    const same = running?.name === settings?.name && running?.roleArn === settings?.roleArn;
+    if (running !== undefined && !same) await this.stop();
+    if (settings === undefined) return;
     try {
-      await this.#bootstrap(name, written);
+      await this.#bootstrap(settings.name, written);
     } catch (error) {
-      if (this.#running === undefined) throw error;
+      if (running === undefined) throw error;
       this.#options.log.warn({ error: errorMessage(error) }, 'the hub could not put its own spoke right');
     }
     if (this.#running !== undefined) return;
     const { client, dataDir, clock, log } = this.#options;
-    const spoke = await startSpoke({ client, dataDir, name, hub: { client }, clock, log, version: VERSION });
-    this.#running = { name, spoke };
+    const shared = {
+      client,
+      dataDir,
+      clock,
+      log,
+      version: VERSION,
+      environment: this.#environment(settings),
+    };
+    const spoke = await startSpoke({ ...shared, name: settings.name, hub: { client } });
+    this.#running = { ...settings, spoke };
+  }
+
+  /** The role of the process is that of hue; the source controller has its own. */
+  #environment({ roleArn }: OwnSpokeSettings): ProcessEnvironment {
+    const { environment } = this.#options;
+    return roleArn === undefined ? environment : { ...environment, AWS_ROLE_ARN: roleArn };
   }
 
   async stop(): Promise<void> {

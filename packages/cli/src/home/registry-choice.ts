@@ -51,9 +51,16 @@ export function chooseRegistry(values: Values): RegistryChoice {
       insecure: registry.insecure,
       ...(cloud === undefined
         ? { credential: credentialOf(registry.basicAuth) }
-        : { cloud, roleArn: values.hue.serviceAccount.annotations[ROLE_ANNOTATION] }),
+        : { cloud, roleArn: roleOf(values.hue.serviceAccount) }),
     },
   };
+}
+
+/** The IAM role that a service account is bound to. */
+export function roleOf(account: {
+  readonly annotations: Readonly<Record<string, string>>;
+}): string | undefined {
+  return account.annotations[ROLE_ANNOTATION];
 }
 
 /** What tells repositories that hubs write apart: two values documents with the same one write the same. */

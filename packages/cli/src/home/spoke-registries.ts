@@ -7,7 +7,7 @@ import {
   type SpokeRegistrySettings,
 } from '@mural/hub';
 import type { Spoke } from '@mural/kube';
-import type { Credential, RegistryLogin } from '@mural/oci';
+import type { RegistryLogin } from '@mural/oci';
 import type { Values } from '@mural/values';
 import type { RegistryDirectory } from './directory.ts';
 import type { OpenedRegistry } from './opened-registry.ts';
@@ -87,7 +87,7 @@ export class SpokeRegistries {
         const own = this.endOf(spoke).registry.hub.url;
         const logins: RegistryLogin[] = [];
         for (const { accounts, hub } of this.registries.filter((registry) => registry.hub.url !== own)) {
-          const credential: Credential | undefined = await accounts.ensure(spoke);
+          const credential = await accounts.ensure(spoke);
           if (credential !== undefined) logins.push({ host: hub.client.registry, credential });
         }
         return logins;

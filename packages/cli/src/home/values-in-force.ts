@@ -1,10 +1,11 @@
-import { canonicalJson, type Clock, errorMessage, jsonEqual, type Logger, rfc3339 } from '@mural/core';
+import { canonicalJson, type Clock, errorMessage, jsonEqual, type Logger } from '@mural/core';
 import {
   isUnderWay,
   MIGRATION_CONFIG_MAP,
   MIGRATION_KEY,
   type MigrationState,
   parseMigration,
+  registryPartHash,
 } from '@mural/hub';
 import {
   CONFIG_MAPS,
@@ -19,30 +20,21 @@ import {
   SPOKES,
   watching,
 } from '@mural/kube';
-import { CliError } from '../errors.ts';
 import { afterMigration } from './after-migration.ts';
 import type { Delivery, DeliveryPlan } from './delivery.ts';
 import { type Dependent, dependentsOf, describeDependents } from './dependents.ts';
 import { placeOf, usesEmbedded } from './registry-choice.ts';
+import { type FormerDocument, requireValues, TakenValues } from './taken-values.ts';
 import { defaultDocument, errorLines, readValues, type ValuesDocument } from './values-document.ts';
 import {
   type StoredTexts,
   textOf,
   textsOf,
-  VALUES_KEY,
+  VALUES_FILE,
   VALUES_SECRET,
   type ValuesStore,
 } from './values-store.ts';
-
-/** What became of a values document. */
-export interface Verdict {
-  /** The text that was judged; `undefined` where there is none. */
-  readonly text: string | undefined;
-  /** `Waiting`: in force but for `zot.enabled: false`, which follows by itself. */
-  readonly state: 'InForce' | 'Waiting' | 'Invalid' | 'Failed';
-  /** For people, without secrets. */
-  readonly message: string;
-}
+import { refusalOf, tellVerdict, type Verdict } from './verdict.ts';
 
 /** Values that `mural up` was given. */
 export interface GivenValues {
@@ -61,28 +53,15 @@ export interface ValuesInForceOptions {
   readonly log: Logger;
 }
 
-/** Former values whose registry some spokes may still read. */
-interface FormerDocument extends ValuesDocument {
-  readonly since: string;
-}
-
-interface Taken {
-  readonly document: ValuesDocument;
-  readonly former: readonly FormerDocument[];
-}
-
 /** What a turn is made from. */
 interface World {
   readonly texts: StoredTexts;
-  /** The migration that is under way, if one is. */
-  readonly migration: MigrationState | undefined;
+  /** The latest migration, under way or ended. */
+  readonly state: MigrationState | undefined;
   readonly spokes: readonly Spoke[];
 }
 
 const KEY = `${MURAL_NAMESPACE}/${VALUES_SECRET}`;
-const FILE = `${VALUES_SECRET}/${VALUES_KEY}`;
-/** Registries that are kept for spokes beside the present one. */
-const MAX_FORMER = 4;
 const BACKOFF = { baseMs: 1000, capMs: 5 * 60_000 };
 
 /**
@@ -92,17 +71,16 @@ const BACKOFF = { baseMs: 1000, capMs: 5 * 60_000 };
 export class ValuesInForce {
   readonly #options: ValuesInForceOptions;
   readonly #listeners = new Set<() => void>();
-  #taken: Taken = { document: defaultDocument(), former: [] };
+  readonly #taken: TakenValues;
   /** Heartbeats of the spokes when the registry changed. */
   #seen = new Map<string, string | undefined>();
   #applied: string | undefined;
-  /** Whether nothing was ever in force in this folder: then nobody reads a former registry. */
-  #fresh = true;
   #verdict: Verdict = { text: undefined, state: 'InForce', message: '' };
   #stop: (() => Promise<void>) | undefined;
 
   constructor(options: ValuesInForceOptions) {
     this.#options = options;
+    this.#taken = new TakenValues(options.store, options.clock);
   }
 
   /** What became of the values in the Secret. */
@@ -112,7 +90,7 @@ export class ValuesInForce {
 
   /** The values in force. */
   get document(): ValuesDocument {
-    return this.#taken.document;
+    return this.#taken.state.document;
   }
 
   /** Calls back when the verdict is another; answers how to stop that. */
@@ -124,7 +102,7 @@ export class ValuesInForce {
   /** What of a new text may be put into force, as a migration of the registry leaves it. */
   async afterMigration(text: string, file: string) {
     const state = await this.#migration();
-    return afterMigration({ text, file, state, inForce: this.#taken.document });
+    return afterMigration({ text, file, state, inForce: this.document });
   }
 
   /**
@@ -134,21 +112,21 @@ export class ValuesInForce {
    */
   async begin(given: GivenValues | undefined): Promise<void> {
     const { client, store, log } = this.#options;
-    await this.#load();
+    await this.#taken.load(log);
     const before = await store.texts();
     if (given !== undefined) {
-      requireValid(given);
+      requireValues(given.text, given.file);
       const kept = await this.afterMigration(given.text, given.file);
       if (kept.warning !== undefined) log.warn(kept.warning);
       await store.write(kept.text);
     }
     const { items: spokes } = await client.list<Spoke>(SPOKES);
-    const world = { texts: await store.texts(), migration: underWay(await this.#migration()), spokes };
+    const world = { texts: await store.texts(), state: await this.#migration(), spokes };
     try {
       await this.#turn(world);
     } catch (error) {
       if (given !== undefined && before.current !== undefined) await store.write(before.current);
-      if (given !== undefined || jsonEqual(this.#taken.document.text, world.texts.current)) throw error;
+      if (given !== undefined || this.document.text === world.texts.current) throw error;
       await this.#carryOut(world);
     }
   }
@@ -178,7 +156,7 @@ export class ValuesInForce {
       reconcile: async () =>
         this.#turn({
           texts: textsOf(secrets.get(KEY)),
-          migration: underWay(stateOf(maps.list()[0])),
+          state: stateOf(maps.list()[0]),
           spokes: spokes.list(),
         }),
       concurrency: 1,
@@ -197,56 +175,39 @@ export class ValuesInForce {
   }
 
   #awaits(): boolean {
-    return this.#taken.former.length > 0 || this.#verdict.state === 'Waiting';
+    return this.#taken.state.former.length > 0 || this.#verdict.state === 'Waiting';
   }
 
   async #turn(world: World): Promise<void> {
-    const { text } = this.#taken.document;
     // A Secret that is gone takes nothing back: `helm uninstall` must not move a fleet.
-    const wanted = world.texts.current ?? text;
-    const read = wanted === undefined ? { document: defaultDocument() } : readValues(wanted, FILE);
+    const wanted = world.texts.current ?? this.document.text;
+    const read = wanted === undefined ? { document: defaultDocument() } : readValues(wanted, VALUES_FILE);
     if (read.document === undefined) {
       await this.#carryOut(world);
       this.#conclude({ text: wanted, state: 'Invalid', message: errorLines(read.findings) });
       return;
     }
-    const before = this.#taken;
-    const fresh = this.#fresh;
+    const before = this.#taken.state;
     await this.#take(read.document, world);
     try {
       await this.#carryOut(world);
     } catch (error) {
-      await this.#remember(before);
-      this.#fresh = fresh;
+      await this.#taken.restore(before);
       this.#applied = undefined;
       this.#conclude({ text: wanted, state: 'Failed', message: errorMessage(error) });
       throw error;
     }
-    this.#conclude(this.#waiting(wanted, world));
+    this.#conclude(this.#judge(wanted, world));
   }
 
-  /** Remembers new values before anything is done by them, and the former registry with its credential. */
-  async #take(document: ValuesDocument, world: World): Promise<void> {
-    const { document: old, former } = this.#taken;
-    const same = jsonEqual(old.values, document.values);
-    if (this.#fresh) {
-      await this.#remember({ document, former: [] });
-      return;
-    }
-    if (same && old.text === document.text) return;
-    const [place, oldPlace] = [placeOf(document.values), placeOf(old.values)];
-    const others = former.filter(({ values }) => ![place, oldPlace].includes(placeOf(values)));
-    if (place === oldPlace) {
-      await this.#remember({ document, former: others });
-      return;
-    }
-    const { clock, log } = this.#options;
+  async #take(document: ValuesDocument, { spokes }: World): Promise<void> {
+    const from = this.document;
+    if (!(await this.#taken.take(document))) return;
     this.#seen = new Map(
-      world.spokes.map(({ metadata, status }) => [metadata.name ?? '', status?.lastHeartbeatTime]),
+      spokes.map(({ metadata, status }) => [metadata.name ?? '', status?.lastHeartbeatTime]),
     );
-    const left = { ...old, since: rfc3339(clock.now()) };
-    await this.#remember({ document, former: [left, ...others].slice(0, MAX_FORMER) });
-    log.info({ from: oldPlace, to: place }, 'the registry changes; spokes are told of it by the former one');
+    const places = { from: placeOf(from.values), to: placeOf(document.values) };
+    this.#options.log.info(places, 'the registry changes; spokes are told of it by the former one');
   }
 
   /** Brings the delivery to what is taken, and lets go of former registries that nobody needs any more. */
@@ -259,24 +220,22 @@ export class ValuesInForce {
       await delivery.apply(plan);
       this.#applied = key;
     }
-    const { former, document } = this.#taken;
-    if (former.length === 0 || world.migration !== undefined || this.#dependents(world).length > 0) return;
-    const places = former.map(({ values }) => placeOf(values));
-    await this.#remember({ document, former: [] });
-    log.info({ registries: places }, 'every spoke reads the present registry; the former one is let go of');
+    const { former } = this.#taken.state;
+    if (former.length === 0 || plan.migration !== undefined || this.#dependents(world).length > 0) return;
+    const registries = former.map(({ values }) => placeOf(values));
+    await this.#taken.letGo();
+    log.info({ registries }, 'every spoke reads the present registry; the former one is let go of');
     await this.#carryOut(world);
   }
 
-  #plan({ migration, texts, spokes }: World): DeliveryPlan {
-    const { document, former } = this.#taken;
+  #plan({ state, texts, spokes }: World): DeliveryPlan {
+    const { document, former } = this.#taken.state;
     const { values } = document;
-    const stored =
-      migration !== undefined && texts.previous !== undefined
-        ? readValues(texts.previous, FILE).document
-        : undefined;
-    const others = new Map(
-      [...former, ...(stored === undefined ? [] : [stored])].map((one) => [placeOf(one.values), one.values]),
-    );
+    const migration = state !== undefined && isUnderWay(state) ? state : undefined;
+    const previous = migration === undefined ? undefined : texts.previous;
+    const stored = previous === undefined ? undefined : readValues(previous, VALUES_FILE).document;
+    const documents = [...former, ...(stored === undefined ? [] : [stored])];
+    const others = new Map(documents.map((one) => [placeOf(one.values), one.values]));
     others.delete(placeOf(values));
     const needed = [values, ...others.values()].some(usesEmbedded);
     return {
@@ -287,14 +246,16 @@ export class ValuesInForce {
     };
   }
 
-  #dependents({ spokes }: Pick<World, 'spokes'>): Dependent[] {
-    return dependentsOf(spokes, (spoke) => this.#options.delivery.settingsOf(spoke)?.url, this.#seen);
+  #dependents({ spokes, state }: Pick<World, 'spokes' | 'state'>): Dependent[] {
+    const { delivery } = this.#options;
+    const assumed = assumedMoved(state, this.#taken.state.former);
+    const counted = spokes.filter(({ metadata }) => !assumed.has(metadata.name ?? ''));
+    return dependentsOf(counted, (spoke) => delivery.settingsOf(spoke)?.url, this.#seen);
   }
 
   /** Spokes whose own objects name the embedded registry. */
   #pinned(spokes: readonly Spoke[]): string[] {
-    const { delivery } = this.#options;
-    const { embeddedHost: host } = delivery;
+    const { embeddedHost: host } = this.#options.delivery;
     if (host === undefined) return [];
     return spokes
       .filter(({ spec, metadata }) => spec?.suspend !== true && metadata.deletionTimestamp === undefined)
@@ -302,74 +263,31 @@ export class ValuesInForce {
       .map(({ metadata }) => metadata.name ?? '');
   }
 
-  /** The verdict on values that are in force, in words when the embedded registry has to wait. */
-  #waiting(text: string | undefined, world: World): Verdict {
-    const { document, former } = this.#taken;
+  /** The verdict on values that are in force: it is not all of them when the embedded registry is still needed. */
+  #judge(text: string | undefined, world: World): Verdict {
+    const { document, former } = this.#taken.state;
     const { values } = document;
-    const inForce = { text, state: 'InForce', message: `the registry is ${placeOf(values)}` } as const;
-    if (values.zot.enabled || usesEmbedded(values) || !this.#plan(world).runEmbedded) return inForce;
-    const pinned = this.#pinned(world.spokes);
-    const since = former.find((one) => usesEmbedded(one.values))?.since;
-    const who =
-      pinned.length > 0
-        ? `${pinned.join(', ')}, by spec.ociRegistry of ${pinned.length === 1 ? 'its' : 'their'} own`
-        : describeDependents(this.#dependents(world));
-    const change = since === undefined ? '' : ` (the registry is another since ${since})`;
-    const under = world.migration !== undefined ? ', and a migration of the registry is under way' : '';
-    const message = `zot.enabled: false is refused for now: the embedded registry is still needed by ${
-      who === '' ? 'the migration' : who
-    }${change}${under}. It is stopped by itself as soon as nobody needs it`;
+    const { migration, runEmbedded } = this.#plan(world);
+    if (values.zot.enabled || usesEmbedded(values) || !runEmbedded) {
+      return { text, state: 'InForce', message: `the registry is ${placeOf(values)}` };
+    }
+    const message = refusalOf({
+      pinned: this.#pinned(world.spokes),
+      dependents: describeDependents(this.#dependents(world)),
+      since: former.find((one) => usesEmbedded(one.values))?.since,
+      migrating: migration !== undefined,
+    });
     return { text, state: 'Waiting', message };
   }
 
   #conclude(verdict: Verdict): void {
     const before = this.#verdict;
+    if (jsonEqual(before, verdict)) return;
     this.#verdict = verdict;
-    if (before.state === verdict.state && before.message === verdict.message && before.text === verdict.text)
-      return;
-    const told = before.state !== verdict.state || before.message !== verdict.message;
-    if (told) this.#tell(verdict);
+    const same = before.state === verdict.state && before.message === verdict.message;
+    // Where nobody gave values there is nothing to tell about.
+    if (!same && verdict.text !== undefined) tellVerdict(verdict, this.#options.events, this.#options.log);
     for (const listener of this.#listeners) listener();
-  }
-
-  #tell({ state, message }: Verdict): void {
-    const { events, log } = this.#options;
-    const metadata = { name: VALUES_SECRET, namespace: MURAL_NAMESPACE };
-    const secret = { apiVersion: 'v1', kind: 'Secret', metadata };
-    const words = {
-      InForce: ['Normal', 'ValuesInForce', 'values are in force'],
-      Waiting: ['Warning', 'RegistryInUse', 'the embedded registry cannot be stopped yet'],
-      Invalid: ['Warning', 'ValuesInvalid', 'values are not valid; the former ones stay in force'],
-      Failed: ['Warning', 'ValuesNotApplied', 'values could not be applied; the former ones stay in force'],
-    } as const;
-    const [type, reason, what] = words[state];
-    events.event(secret, type, reason, `${what}: ${message}`);
-    log[type === 'Normal' ? 'info' : 'warn']({ reason, detail: message }, what);
-  }
-
-  async #remember(taken: Taken): Promise<void> {
-    const { document, former } = taken;
-    this.#taken = taken;
-    this.#fresh = false;
-    await this.#options.store.take({
-      text: document.text,
-      former: former.flatMap(({ text, since }) => [{ text: text ?? '', since }]),
-    });
-  }
-
-  async #load(): Promise<void> {
-    const { store, log } = this.#options;
-    const taken = await store.taken();
-    if (taken === undefined) return;
-    this.#fresh = false;
-    const former: FormerDocument[] = [];
-    for (const { text, since } of taken.former) {
-      const { document, findings } = readValues(text, FILE);
-      if (document !== undefined) former.push({ ...document, since });
-      else log.warn({ detail: errorLines(findings) }, 'former values are not valid any more and are dropped');
-    }
-    const document = taken.text === undefined ? defaultDocument() : valid({ text: taken.text, file: FILE });
-    this.#taken = { document, former };
   }
 
   async #migration(): Promise<MigrationState | undefined> {
@@ -378,8 +296,18 @@ export class ValuesInForce {
   }
 }
 
-function underWay(state: MigrationState | undefined): MigrationState | undefined {
-  return state !== undefined && isUnderWay(state) ? state : undefined;
+/**
+ * Spokes that the operator of a migration declared to have moved although they do not report. It holds
+ * as long as the registries of that migration are those in question.
+ */
+function assumedMoved(
+  state: MigrationState | undefined,
+  former: readonly FormerDocument[],
+): ReadonlySet<string> {
+  if (state === undefined || isUnderWay(state)) return new Set();
+  const left = (state.phase === 'Completed' ? state.from : state.to).valuesHash;
+  const same = former.every(({ values }) => registryPartHash(values) === left);
+  return new Set(same ? state.assumed : []);
 }
 
 /** Equal for plans that come to the same. It holds secrets. */
@@ -390,16 +318,4 @@ function keyOf({ values, others, migration, runEmbedded }: DeliveryPlan): string
 
 function stateOf(object: KubeObject | undefined): MigrationState | undefined {
   return parseMigration(textOf(object, MIGRATION_KEY));
-}
-
-function requireValid(given: GivenValues): void {
-  valid(given);
-}
-
-function valid({ text, file }: GivenValues): ValuesDocument {
-  const { document, findings } = readValues(text, file);
-  if (document !== undefined) return document;
-  throw new CliError('ValuesInvalid', `the values are not valid:\n${errorLines(findings)}`, {
-    hint: '"mural values lint FILE" checks a file',
-  });
 }

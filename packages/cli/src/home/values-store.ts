@@ -13,6 +13,8 @@ import { z } from 'zod';
 export const VALUES_SECRET = 'mural-values';
 /** Its keys: what is in force, and during a migration what was before. */
 export const VALUES_KEY = 'values.yaml';
+/** How findings name the text in the Secret. */
+export const VALUES_FILE = `${VALUES_SECRET}/${VALUES_KEY}`;
 export const PREVIOUS_KEY = 'previous.yaml';
 /** Secret of the home alone: what it took last, so that a start after a kill knows where everything is. */
 const TAKEN_SECRET = 'mural-values-applied';
@@ -47,7 +49,7 @@ const Taken = z.object({
 });
 
 /** What the home took last, and what of before it still needs. */
-export interface TakenValues {
+export interface StoredState {
   /** `undefined` for the defaults. */
   readonly text: string | undefined;
   readonly former: readonly Former[];
@@ -92,14 +94,14 @@ export class ValuesStore {
     await this.#apply(secret(VALUES_SECRET, VALUES_KEY, text, metadata), RELEASE_MANAGER);
   }
 
-  async taken(): Promise<TakenValues | undefined> {
+  async taken(): Promise<StoredState | undefined> {
     const text = textOf(await this.#find(SECRETS, TAKEN_SECRET), TAKEN_KEY);
     if (text === undefined) return undefined;
     const parsed = Taken.safeParse(JSON.parse(text));
     return parsed.success ? { text: parsed.data.text, former: parsed.data.former } : undefined;
   }
 
-  async take(taken: TakenValues): Promise<void> {
+  async take(taken: StoredState): Promise<void> {
     const state = JSON.stringify({ version: 1, ...taken });
     await this.#apply(secret(TAKEN_SECRET, TAKEN_KEY, state, {}), 'mural-up');
   }

@@ -17,8 +17,8 @@ import { SPOKE_FINALIZER } from './names.ts';
 
 /** The accounts of spokes in a registry: readers of the workloads. */
 export interface SpokeAccounts {
-  /** The account of a spoke, made if there is none. */
-  ensure(spoke: string): Promise<Credential>;
+  /** The account of a spoke, made if there is none; `undefined` where it reads without one. */
+  ensure(spoke: string): Promise<Credential | undefined>;
   /**
    * Its accounts in other registries: while a fleet moves from one to another a spoke needs both, or
    * what it reads first would lock it out of the rest.
