@@ -11,7 +11,7 @@ import { runVitest } from './vitest.ts';
 const full = process.argv.includes('--full');
 const filters = process.argv.slice(2).filter((argument) => argument !== '--full');
 
-const QUICK = ['kubectl', 'helm', 'kustomize', 'crane', 'oras', 'skopeo', 'chromium'];
+const QUICK = ['kubectl', 'helm', 'kustomize', 'crane', 'oras', 'skopeo', 'chromium', 'aws', 'moto_server'];
 const SLOW = [
   'flux',
   'regctl',
