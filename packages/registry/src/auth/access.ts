@@ -17,7 +17,7 @@ import {
   checkClientCertificates,
   type ClientCertificates,
 } from './client-certificates.ts';
-import { looksLikeToken, MAX_TOKEN, readUnverified } from './jwt.ts';
+import { MAX_TOKEN, readUnverified } from './jwt.ts';
 import { checkIssuer, type OidcIssuer, OidcIssuers } from './oidc.ts';
 import { checkPolicies } from './policy.ts';
 import { Remembered, type Verdict } from './remembered.ts';
@@ -53,8 +53,13 @@ export function checkAccess(options: AccessOptions): void {
   if (options.clientCertificates !== undefined) checkClientCertificates(options.clientCertificates);
 }
 
-/** How long a verified password is remembered, in milliseconds. */
-const REMEMBER_MS = 5 * 60_000;
+/**
+ * How long a verified password is remembered, in milliseconds: with thousands of users their
+ * verifications must fit on one thread. What is changed or removed ends at once all the same.
+ */
+const REMEMBER_MS = 3_600_000;
+/** How long a verified token is: a key that an issuer withdraws ends it then. */
+const REMEMBER_TOKEN_MS = 5 * 60_000;
 /** How long a refused one is: long enough to make guessing costly only to the one who guesses. */
 const REMEMBER_REFUSED_MS = 10_000;
 const MAX_CREDENTIAL = MAX_TOKEN + 1024;
@@ -179,12 +184,18 @@ export class Access {
       tokens !== undefined && unverified.issuer === tokens.service
         ? await tokens.verify(token, unverified)
         : await this.#oidc.verify(token, unverified);
-    this.#keep(id, caller, () => true);
-    return caller;
+    return this.#rememberToken(id, caller);
   }
 
   async #verifyBasic(header: string, id: string, source: string): Promise<Caller> {
     const { name, password } = parseBasic(header);
+    // A token of an issuer in place of a password, since not every client can send it otherwise. The
+    // name plays no part, or the time would tell which names there are. A token of ours is no password:
+    // it would buy the next one for ever.
+    const unverified = this.#oidc.enabled ? readUnverified(password) : undefined;
+    if (unverified !== undefined && this.#oidc.has(unverified.issuer)) {
+      return this.#rememberToken(id, await this.#oidc.verify(password, unverified));
+    }
     const wait = this.#throttle.wait(name, source);
     if (wait > 0) throw slowDown(wait);
     const asking: Asking = { source, known: this.#throttle.knows(name, source) };
@@ -197,7 +208,7 @@ export class Access {
       // The user may have changed while the password was verified.
       if (verdict.caller !== undefined && verdict.isCurrent()) return verdict.caller;
     } finally {
-      this.#throttle.ended(name, source, outcome);
+      this.#throttle.ended(name, source, outcome, id);
     }
     this.#log.warn({ user: name.slice(0, MAX_LOGGED_NAME), source }, 'a sign-in was refused');
     throw new UnauthorizedError('invalid_token');
@@ -211,28 +222,15 @@ export class Access {
       return this.#refusal();
     }
     const account = this.users.get(name);
-    if (account === undefined && this.#oidc.enabled && looksLikeToken(password)) {
-      return await this.#verdictOfToken(password);
-    }
     const matches = await this.users.matches(account, password, asking);
     if (!matches || account === undefined) return this.#refusal();
     return this.#verdict(account.caller, () => this.users.get(name) === account);
   }
 
-  /** A token of an issuer in place of a password, since not every client can send it otherwise. */
-  async #verdictOfToken(token: string): Promise<Verdict> {
-    const unverified = readUnverified(token);
-    try {
-      if (unverified === undefined) return this.#refusal();
-      return this.#verdict(await this.#oidc.verify(token, unverified), () => true);
-    } catch (error) {
-      if (error instanceof UnauthorizedError) return this.#refusal();
-      throw error;
-    }
-  }
-
-  #keep(id: string, caller: Caller, isCurrent: () => boolean): void {
-    this.#remembered.keep(id, this.#verdict(caller, isCurrent));
+  #rememberToken(id: string, caller: Caller): Caller {
+    const until = Math.min(this.#clock.now() + REMEMBER_TOKEN_MS, caller.expires);
+    this.#remembered.keep(id, { caller, until, isCurrent: () => true });
+    return caller;
   }
 
   #verdict(caller: Caller, isCurrent: () => boolean): Verdict {

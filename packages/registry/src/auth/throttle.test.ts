@@ -19,9 +19,11 @@ describe('LoginThrottle', () => {
     clock = new FakeClock();
     throttle = new LoginThrottle(clock);
   });
-  const attempt = (account: string, source: string, outcome: boolean): void => {
+  let guesses = 0;
+  const attempt = (account: string, source: string, outcome: boolean, credential?: string): void => {
+    guesses += 1;
     throttle.began(account, source);
-    throttle.ended(account, source, outcome);
+    throttle.ended(account, source, outcome, credential ?? `guess ${guesses}`);
   };
   const fail = (times: number, account = 'ann', source = '192.0.2.1'): void => {
     for (let i = 0; i < times; i += 1) attempt(account, source, false);
@@ -63,8 +65,15 @@ describe('LoginThrottle', () => {
     for (let i = 0; i < 6; i += 1) throttle.began('ann', '192.0.2.1');
     expect(throttle.wait('ann', '192.0.2.1')).toBeGreaterThan(0);
     expect(throttle.wait('ann', '192.0.2.2')).toBe(0);
-    for (let i = 0; i < 6; i += 1) throttle.ended('ann', '192.0.2.1', undefined);
+    for (let i = 0; i < 6; i += 1) throttle.ended('ann', '192.0.2.1', undefined, 'x');
     expect(throttle.wait('ann', '192.0.2.1')).toBe(0);
+  });
+
+  it('counts a password that a client goes on with once', () => {
+    for (let i = 0; i < 100; i += 1) attempt('ann', '192.0.2.1', false, 'old password');
+    expect(throttle.wait('ann', '192.0.2.1')).toBe(0);
+    fail(5);
+    expect(throttle.wait('ann', '192.0.2.1')).toBeGreaterThan(0);
   });
 
   it('does not count against an account what an address tried on others', () => {
@@ -76,7 +85,7 @@ describe('LoginThrottle', () => {
   it('keeps a bounded number of entries, however many names and addresses come', () => {
     for (let i = 0; i < 60_000; i += 1)
       attempt(`u${i}`.repeat(20), `2001:db8:${i.toString(16)}::/64`, i % 2 === 0);
-    expect(throttle.size).toBeLessThanOrEqual(40_000);
+    expect(throttle.size).toBeLessThanOrEqual(50_000);
   });
 });
 

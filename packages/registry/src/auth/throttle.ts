@@ -43,6 +43,7 @@ export class LoginThrottle {
   readonly #accounts = new Map<string, Failures>();
   readonly #pending = new Map<string, number>();
   readonly #known = new Map<string, number>();
+  readonly #tried = new Map<string, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -50,7 +51,7 @@ export class LoginThrottle {
 
   /** Entries that are kept, of all kinds. */
   get size(): number {
-    return this.#pairs.size + this.#sources.size + this.#accounts.size + this.#known.size;
+    return this.#pairs.size + this.#sources.size + this.#accounts.size + this.#known.size + this.#tried.size;
   }
 
   /** Milliseconds until a sign-in of this account from this address is looked at; 0 for now. */
@@ -82,8 +83,12 @@ export class LoginThrottle {
     this.#pending.set(pair, (this.#pending.get(pair) ?? 0) + 1);
   }
 
-  /** @param outcome `undefined` for a sign-in that could not be verified */
-  ended(account: string, source: string, outcome: boolean | undefined): void {
+  /**
+   * @param outcome `undefined` for a sign-in that could not be verified
+   * @param credential what stands for name and password: the same again is no further guess, so that
+   *   a client that goes on with an old password does not keep others at its address waiting
+   */
+  ended(account: string, source: string, outcome: boolean | undefined, credential: string): void {
     const pair = pairKey(account, source);
     const pending = (this.#pending.get(pair) ?? 1) - 1;
     if (pending > 0) this.#pending.set(pair, pending);
@@ -91,11 +96,18 @@ export class LoginThrottle {
     if (outcome === true) {
       this.#pairs.delete(pair);
       keep(this.#known, pair, this.#clock.now() + KNOWN_MS);
-    } else if (outcome === false) {
+    } else if (outcome === false && !this.#wasTried(`${source} ${credential}`)) {
       this.#fail(this.#pairs, pair, PAIR);
       this.#fail(this.#sources, source, SOURCE);
       this.#fail(this.#accounts, nameKey(account), ACCOUNT);
     }
+  }
+
+  #wasTried(attempt: string): boolean {
+    const now = this.#clock.now();
+    const before = (this.#tried.get(attempt) ?? 0) > now;
+    keep(this.#tried, attempt, now + FORGET_MS);
+    return before;
   }
 
   #fail(entries: Map<string, Failures>, key: string, limit: Limit): void {

@@ -165,6 +165,22 @@ describe('the token endpoint', () => {
     expect([answer.status, answer.headers['www-authenticate']]).toEqual([401, 'Basic realm="mural"']);
   });
 
+  it('takes no token of its own as a password either', async () => {
+    const jwks = { keys: [{ kty: 'OKP', crv: 'Ed25519', x: 'A'.repeat(43), kid: 'one' }] };
+    const rules = [{ policies: [] }];
+    const oidc = [{ name: 'ci', issuer: 'https://issuer.example', audiences: ['x'], jwks, rules }];
+    const other = await RegistryFixture.start({ anonymous: 'none', clock, users: USERS, token: {}, oidc });
+    try {
+      const first = await other.send('GET', `/token?${PUSH}`, { as: 'ann:ann' });
+      const { token } = JSON.parse(String(first.body)) as TokenAnswer;
+      for (const path of [`/token?${PUSH}`, '/v2/']) {
+        expect((await other.send('GET', path, { as: `oidc:${token}` })).status).toBe(401);
+      }
+    } finally {
+      await other.stop();
+    }
+  });
+
   it.each([
     [undefined, 401],
     ['ann:wrong', 401],

@@ -38,7 +38,7 @@ export async function answerToken(
       return caller.name;
     }
     if (request.method === 'POST') {
-      const form = await readForm(request);
+      const form = await readForm(request, response);
       return await answerForm({ access, tokens, request, response }, form);
     }
     throw new RegistryError('MethodUnsupported', 'This method is not supported here.', {
@@ -120,11 +120,12 @@ function withDates(issued: IssuedToken, rest: object): object {
   };
 }
 
-async function readForm(request: IncomingMessage): Promise<URLSearchParams> {
+async function readForm(request: IncomingMessage, response: ServerResponse): Promise<URLSearchParams> {
   const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase();
   if (type !== 'application/x-www-form-urlencoded') {
     throw new RegistryError('EncodingUnsupported', 'The body must be application/x-www-form-urlencoded.');
   }
+  if (request.headers.expect !== undefined) response.writeContinue();
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
