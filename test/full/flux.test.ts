@@ -8,11 +8,21 @@ import {
   type Kustomization,
   OCI_REPOSITORIES,
   type OCIRepository,
+  type Resource,
+  SPOKES,
 } from '@mural/kube';
+import { applyBootstrap } from '@mural/spoke';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Cluster, startCluster } from '../support/cluster.ts';
 import { cleanUp, clientFor, deploymentReady, type Hub, mural, startHub } from '../support/mural.ts';
-import { apply, configMap, deployment, environment, manifestsProfile } from '../support/objects.ts';
+import {
+  apply,
+  configMap,
+  deployment,
+  environment,
+  manifestsProfile,
+  objectsOf,
+} from '../support/objects.ts';
 import { run } from '../support/run.ts';
 
 describe('a spoke that runs Flux itself', () => {
@@ -65,9 +75,9 @@ describe('a spoke that runs Flux itself', () => {
 
   it('follows a change and a removal', async () => {
     await apply(hub.client, manifestsProfile('app', configMap('app', { value: '2' })));
-    const root = { name: 'mural-root', namespace: 'mural-system' };
+    const group = { name: 'mural-group', namespace: 'mural-system' };
     const nudge = async () =>
-      client.patch(OCI_REPOSITORIES, root, 'merge', {
+      client.patch(OCI_REPOSITORIES, group, 'merge', {
         metadata: { annotations: { 'reconcile.fluxcd.io/requestedAt': String(Date.now()) } },
       });
     await eventually(
@@ -115,6 +125,57 @@ describe('a spoke that runs Flux itself', () => {
     const files = (await run('find', [out, '-type', 'f'])).trim().split('\n');
     const texts = await Promise.all(files.map(async (file) => readFile(file, 'utf8')));
     expect(texts.join('\n')).toContain('name: app');
+  });
+
+  it('keeps what it has when its group does not know it', async () => {
+    const group = { name: 'mural-group', namespace: 'mural-system' };
+    const annotations = { 'reconcile.fluxcd.io/requestedAt': String(Date.now()) };
+    await client.patch(OCI_REPOSITORIES, group, 'merge', { metadata: { annotations } });
+    const app = { name: 'app', namespace: 'default' };
+    const { metadata } = await eventually(async () => client.find(CONFIG_MAPS, app), 60_000);
+    await client.patch(KUSTOMIZATIONS, group, 'merge', { spec: { path: './spokes/nobody' } });
+    const failed = await eventually(async () => {
+      const { status } = await client.get<Kustomization>(KUSTOMIZATIONS, group);
+      return status?.conditions?.find((entry) => entry.type === 'Ready' && entry.status === 'False');
+    }, 60_000);
+    expect(failed.message).toMatch(/path not found/);
+    expect((await client.get(CONFIG_MAPS, app)).metadata.uid).toBe(metadata.uid);
+    expect(await client.find(KUSTOMIZATIONS, { ...group, name: 'default.again' })).toBeDefined();
+  });
+
+  it('is moved by the root that it reads, and keeps nothing of its bootstrap that the root does not have', async () => {
+    const root = { name: 'mural-root', namespace: 'mural-system' };
+    const source = async () => client.get<OCIRepository>(OCI_REPOSITORIES, root);
+    const request = async (resource: Resource) =>
+      client.patch(resource, root, 'merge', {
+        metadata: { annotations: { 'reconcile.fluxcd.io/requestedAt': String(Date.now()) } },
+      });
+    const clean = async (): Promise<OCIRepository | false> => {
+      const now = await source();
+      const { certSecretRef, provider, secretRef } = now.spec;
+      return provider === 'aws' && secretRef === undefined && certSecretRef === undefined && now;
+    };
+    expect((await source()).spec.secretRef).toBeDefined();
+    const endpoint = 'oci://111122223333.dkr.ecr.eu-central-1.amazonaws.com';
+    const spec = { ociRegistry: { endpoint, repository: 'mural', provider: 'aws' } };
+    await hub.client.patch(SPOKES, { name: 'flux' }, 'merge', { spec });
+    const moved = await eventually(
+      async () => {
+        await request(OCI_REPOSITORIES);
+        return clean();
+      },
+      60_000,
+      1000,
+    );
+    expect(moved.spec.url).toBe(`${endpoint}/mural`);
+    expect(moved.metadata.annotations).toMatchObject({ 'kustomize.toolkit.fluxcd.io/prune': 'disabled' });
+
+    // The same when `mural spoke run` applied the bootstrap.
+    const bootstrap = await readFile(join(cluster.folder, 'bootstrap.yaml'), 'utf8');
+    await applyBootstrap(client, objectsOf(bootstrap));
+    expect((await source()).spec.secretRef).toBeDefined();
+    await request(KUSTOMIZATIONS);
+    await eventually(clean, 60_000, 200);
   });
 });
 
