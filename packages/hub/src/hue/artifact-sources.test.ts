@@ -1,5 +1,6 @@
 import { eventually } from '@mural/core/testing';
 import { packArtifact, pushArtifact, RegistryClient } from '@mural/oci';
+import { startFakeRegistry } from '@mural/oci/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { deployment, environment, profile, spoke, World } from '../test-world.ts';
 
@@ -49,6 +50,29 @@ describe('a component whose input is an artifact', () => {
     expect(ready.message).toMatch(/ManifestUnknown/);
     await push({ 'x.yaml': map('1') }, 'later');
     await world.published('shop');
+  });
+
+  it('comes from any registry of the hub', async () => {
+    const other = await startFakeRegistry();
+    const otherClient = new RegistryClient({ registry: other.host, insecure: true });
+    try {
+      const files = [{ path: 'x.yaml', content: map('7') }];
+      await pushArtifact(otherClient, 'team/input', await packArtifact({ files }), { tags: ['v1'] });
+      await world.stopHub();
+      await world.startHub({
+        registries: [world.home, { url: `oci://${other.host}/mural/workloads`, client: otherClient }],
+      });
+      const artifact = { url: `oci://${other.host}/team/input`, tag: 'v1' };
+      await world.apply(
+        profile('shop', [{ name: 'app', type: 'manifests', properties: { artifact } }]),
+        deployment('shop'),
+      );
+      const { a } = await world.published('shop');
+      expect((await world.files(a?.digest ?? ''))['000-app.yaml']).toContain('value: "7"');
+    } finally {
+      await otherClient.close();
+      await other.close();
+    }
   });
 
   it('comes from no other registry', async () => {

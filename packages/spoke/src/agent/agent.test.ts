@@ -72,6 +72,22 @@ function root(kind: 'OCIRepository' | 'Kustomization', status: object): KubeObje
   } as KubeObject;
 }
 
+const A = 'oci://a.example.org/mural';
+const B = 'oci://b.example.org/mural';
+
+/** A source that has what its spec asks for, unless told otherwise. */
+function source(name: string, url: string, more: object = {}): KubeObject {
+  const ready = { type: 'Ready', status: 'True', reason: 'Succeeded', message: '', lastTransitionTime: time };
+  const labels = name.startsWith('mural-') ? {} : { 'mural.dev/workload-name': name };
+  return {
+    apiVersion: 'source.toolkit.fluxcd.io/v1',
+    kind: 'OCIRepository',
+    metadata: { name, namespace: MURAL_NAMESPACE, generation: 2, labels },
+    spec: { url, interval: '5m' },
+    status: { observedGeneration: 2, conditions: [ready], artifact: { revision: `x@${OLD}` }, ...more },
+  } as KubeObject;
+}
+
 function spoke(): Spoke {
   const [found] = hub.stored<Spoke>(SPOKES);
   if (found === undefined) throw new Error('there is no Spoke');
@@ -154,6 +170,38 @@ describe('the report', () => {
       message: '1 of 2 workloads not ready',
     });
     expect(hub.stored<Spoke>(SPOKES)[1]?.status).toBeUndefined();
+  });
+
+  it('tells the registry that everything came from, and takes it back while that is not one', async () => {
+    const other = { ...source('mine', B), metadata: { name: 'mine', namespace: MURAL_NAMESPACE } };
+    const foreign = { ...source('web', B), metadata: { name: 'web', namespace: 'elsewhere' } };
+    const names = ['mural-root', 'mural-group', 'shop.web'];
+    cluster.seed(...names.map((name) => source(name, A)), other, foreign);
+    cluster.seed({
+      ...root('Kustomization', { lastAppliedRevision: `g@${NEW}` }),
+      metadata: { name: 'mural-group', namespace: MURAL_NAMESPACE },
+    });
+    start();
+    const url = async (wanted: string | undefined): Promise<void> => {
+      await eventually(async () => {
+        await clock.advance(200);
+        return reports() > 0 && (spoke().status?.registryUrl ?? undefined) === wanted;
+      });
+    };
+    await url(A);
+    expect(spoke().status?.groupDigest).toBe(NEW);
+    for (const name of names) {
+      cluster.seed(source(name, B));
+      await url(name === 'shop.web' ? B : undefined);
+    }
+    expect(spoke().status).not.toHaveProperty('registryUrl', null);
+    cluster.seed(source('mural-group', A, { observedGeneration: 1 }));
+    await url(undefined);
+    cluster.seed(source('mural-group', B));
+    await url(B);
+    const failed = { type: 'Ready', status: 'False', reason: 'AuthenticationFailed', message: '' };
+    cluster.seed(source('mural-root', B, { conditions: [{ ...failed, lastTransitionTime: time }] }));
+    await url(undefined);
   });
 
   it('comes soon after a change, once for a burst, and else only as a heartbeat', async () => {
@@ -249,6 +297,23 @@ describe('a nudge', () => {
     await publish(NEW);
     await pass(1000);
     expect(cluster.calls.filter(({ verb }) => verb === 'patch')).toHaveLength(1);
+  });
+
+  it('tells root and group apart, and asks only for what differs', async () => {
+    const group = { ...root('OCIRepository', { artifact: { revision: `group-1@${OLD}` } }) };
+    cluster.seed(root('OCIRepository', { artifact: { revision: `spoke-edge-1@${OLD}` } }), {
+      ...group,
+      metadata: { ...group.metadata, name: 'mural-group' },
+    });
+    start();
+    const asked = () =>
+      cluster.calls.filter(({ verb }) => verb === 'patch').map(({ key }) => key.replace(/.*\//, ''));
+    await publish(`${OLD},${NEW}`);
+    await eventually(() => asked().join() === 'mural-group');
+    await publish(`${NEW},${NEW}`);
+    await eventually(() => asked().join() === 'mural-group,mural-root');
+    await pass(1000);
+    expect(asked()).toHaveLength(2);
   });
 
   it('is not passed on when the published root is stored already', async () => {
