@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { mkdir, writeFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
 import { digestOf } from '../names.ts';
 import { HOUR, MINUTE, StoreFixture } from './fixture.ts';
@@ -293,5 +294,25 @@ describe('files', () => {
     expect(await fixture.maintenance.collect()).toMatchObject({ files: 1, freedBytes: 6 });
     expect(existsSync(fixture.fileOf(orphan))).toBe(false);
     expect(existsSync(fixture.fileOf(image.layer))).toBe(true);
+  });
+});
+
+describe('unfinished uploads', () => {
+  it('go when nobody goes on with them, and when they have lasted too long in all', async () => {
+    const fixture = await open({ graceMs: 0 });
+    const { uploads } = fixture.store;
+    const idle = uploads.create('a', undefined, 'sha256');
+    const busy = uploads.create('b', undefined, 'sha256');
+    const chunk = (text: string) => ({ body: Readable.from([Buffer.from(text)]) });
+    for (let hours = 0; hours < 72; hours += 12) {
+      await uploads.append(busy, chunk('12345'));
+      await fixture.clock.advance(12 * HOUR - 1);
+    }
+    expect(() => uploads.get(idle.id, 'a', undefined)).toThrow('does not exist');
+    expect(uploads.get(busy.id, 'b', undefined).size).toBe(30);
+    await fixture.clock.advance(6);
+    expect(await fixture.maintenance.collect({ dryRun: true })).toMatchObject({ uploads: 1, freedBytes: 30 });
+    expect(await fixture.maintenance.collect()).toMatchObject({ uploads: 1, freedBytes: 30 });
+    expect(() => uploads.get(busy.id, 'b', undefined)).toThrow('does not exist');
   });
 });
