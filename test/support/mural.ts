@@ -99,12 +99,14 @@ export async function startMural(
   args: readonly string[],
   data: string,
   readyFile: string,
+  env: NodeJS.ProcessEnv = {},
 ): Promise<{ readonly process: MuralProcess; readonly ready: Record<string, string> }> {
   await mkdir(data, { recursive: true });
   await rm(readyFile, { force: true });
   const log = `${data}.log`;
   const child = spawn(process.execPath, [BIN, ...args, '--ready-file', readyFile], {
     cwd: ROOT,
+    env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const stream = createWriteStream(log, { flags: 'a' });
@@ -150,6 +152,7 @@ export async function startHub(
     readonly args?: readonly string[];
     readonly apiPort?: number;
     readonly registryPort?: number;
+    readonly env?: NodeJS.ProcessEnv;
   } = {},
 ): Promise<Hub> {
   const data = options.data ?? join(await temporaryFolder(), 'hub');
@@ -163,6 +166,7 @@ export async function startHub(
     ['up', '--data', data, ...ports, '--console-port', '0', ...(options.args ?? [])],
     data,
     `${data}.ready.json`,
+    options.env,
   );
   const facts = ready as unknown as HubReady;
   return { ...started, ready: facts, client: await clientFor(facts.kubeconfig) };
