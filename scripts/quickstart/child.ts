@@ -21,8 +21,9 @@ export class Child {
 
   /**
    * @param base path that the log and the ready file are named after
+   * @param environment of the process; our own unless given
    */
-  constructor(name: string, args: readonly string[], base: string) {
+  constructor(name: string, args: readonly string[], base: string, environment?: NodeJS.ProcessEnv) {
     this.name = name;
     this.#log = `${base}.log`;
     rmSync(`${base}.ready.json`, { force: true });
@@ -31,6 +32,7 @@ export class Child {
     this.#process = spawn(process.execPath, [MURAL, ...args, '--ready-file', `${base}.ready.json`], {
       detached: true,
       stdio: ['ignore', log, log],
+      ...(environment === undefined ? {} : { env: environment }),
     });
     closeSync(log);
     this.#ready = `${base}.ready.json`;
