@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { createSecureContext, getCACertificates } from 'node:tls';
 import type { Readable } from 'node:stream';
 import { errorMessage, type ProcessEnvironment, ProxyError, proxyFor, systemCode } from '@mural/core';
-import { Agent, type Dispatcher, Pool, ProxyAgent } from 'undici';
+import type * as HttpLibrary from 'undici';
 import { OciError } from './errors.ts';
 
 /** What is sent. A body is made anew for each try. */
@@ -48,11 +48,11 @@ export class Transport {
   readonly #origin: string;
   readonly #userAgent: string;
   readonly #environment: ProcessEnvironment;
-  readonly #options: Pool.Options;
+  readonly #options: HttpLibrary.Pool.Options;
   readonly #tls: Record<string, unknown>;
-  #own: Dispatcher | undefined;
-  #others: Agent | undefined;
-  readonly #proxies = new Map<string, ProxyAgent>();
+  #own: HttpLibrary.Dispatcher | undefined;
+  #others: HttpLibrary.Agent | undefined;
+  readonly #proxies = new Map<string, HttpLibrary.ProxyAgent>();
   #closed = false;
 
   constructor(options: TransportOptions) {
@@ -76,7 +76,8 @@ export class Transport {
   async send(request: HttpRequest): Promise<HttpResponse> {
     const { url } = request;
     const proxy = this.#proxyOf(url);
-    const dispatcher = this.#dispatcher(url, proxy);
+    // Loaded when it is first needed: who only reads digests and manifests does not pay for a client.
+    const dispatcher = this.#dispatcher(await import('undici'), url, proxy);
     const body = request.body?.();
     try {
       const response = await dispatcher.request({
@@ -112,22 +113,22 @@ export class Transport {
     }
   }
 
-  #dispatcher(url: URL, proxy: URL | undefined): Dispatcher {
+  #dispatcher(library: typeof HttpLibrary, url: URL, proxy: URL | undefined): HttpLibrary.Dispatcher {
     if (this.#closed) throw new OciError('Unreachable', `the client of ${this.#origin} is closed`);
-    if (proxy !== undefined) return this.#proxied(proxy);
+    if (proxy !== undefined) return this.#proxied(library, proxy);
     if (url.origin === this.#origin) {
-      this.#own ??= new Pool(this.#origin, this.#options);
+      this.#own ??= new library.Pool(this.#origin, this.#options);
       return this.#own;
     }
-    this.#others ??= new Agent({ ...this.#options, connections: 4 });
+    this.#others ??= new library.Agent({ ...this.#options, connections: 4 });
     return this.#others;
   }
 
-  #proxied(proxy: URL): ProxyAgent {
+  #proxied(library: typeof HttpLibrary, proxy: URL): HttpLibrary.ProxyAgent {
     const known = this.#proxies.get(proxy.href);
     if (known !== undefined) return known;
     const { connect: _connect, ...options } = this.#options;
-    const agent = new ProxyAgent({
+    const agent = new library.ProxyAgent({
       ...options,
       uri: proxy.href,
       connectTimeout: CONNECT_TIMEOUT_MS,

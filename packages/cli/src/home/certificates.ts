@@ -1,9 +1,7 @@
-import 'reflect-metadata';
-import { createPrivateKey, webcrypto, X509Certificate } from 'node:crypto';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { type Clock, writeFileAtomic } from '@mural/core';
-import * as x509 from '@peculiar/x509';
 import { readIfPresent, writePrivate } from './secrets.ts';
 
 /** Certificate and key in PEM; the certificate may be a chain. */
@@ -18,14 +16,9 @@ export interface Certificates {
   readonly server: KeyPair;
 }
 
-const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const DAY = 86_400_000;
-const CA_DAYS = 20 * 365;
-const SERVER_DAYS = 397;
 /** A server certificate with less left than this is replaced. */
 const RENEW_DAYS = 130;
-/** Clocks of clients may be behind ours. */
-const BACKDATE = DAY;
 
 /**
  * The CA and the server certificate of a data folder, made when they are missing. The server
@@ -38,96 +31,38 @@ export async function ensureCertificates(
   names: readonly string[],
   clock: Clock,
 ): Promise<Certificates> {
-  x509.cryptoProvider.set(webcrypto);
-  const ca = (await readPair(folder, 'ca')) ?? (await store(folder, 'ca', await createCa(clock)));
+  const ca = (await readPair(folder, 'ca')) ?? (await store(folder, 'ca', await issueCa(clock)));
   const present = await readPair(folder, 'server');
   if (present !== undefined && stillGood(present, ca, names, clock)) {
     return { ca: ca.cert, server: present };
   }
-  const server = await createServer(ca, names, clock);
+  const server = await issueServer(ca, names, clock);
   return { ca: ca.cert, server: await store(folder, 'server', server) };
 }
 
-async function createCa(clock: Clock): Promise<KeyPair> {
-  const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    serialNumber: serialNumber(),
-    name: 'CN=mural CA',
-    ...validity(clock, CA_DAYS),
-    keys,
-    signingAlgorithm: ALGORITHM,
-    extensions: [
-      new x509.BasicConstraintsExtension(true, 0, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
-      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
-    ],
-  });
-  return { cert: pem(certificate), key: await exportKey(keys.privateKey) };
-}
-
-async function createServer(ca: KeyPair, names: readonly string[], clock: Clock): Promise<KeyPair> {
-  const issuer = new x509.X509Certificate(ca.cert);
-  const signingKey = await importKey(ca.key);
-  const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
-  const certificate = await x509.X509CertificateGenerator.create({
-    serialNumber: serialNumber(),
-    subject: 'CN=mural',
-    issuer: issuer.subject,
-    ...validity(clock, SERVER_DAYS),
-    signingKey,
-    publicKey: keys.publicKey,
-    signingAlgorithm: ALGORITHM,
-    extensions: [
-      new x509.BasicConstraintsExtension(false, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-      new x509.SubjectAlternativeNameExtension(
-        names.map((name) => ({ type: isIP(name) === 0 ? 'dns' : 'ip', value: name })),
-      ),
-      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
-      await x509.AuthorityKeyIdentifierExtension.create(issuer),
-    ],
-  });
-  return { cert: pem(certificate), key: await exportKey(keys.privateKey) };
-}
-
 function stillGood(pair: KeyPair, ca: KeyPair, names: readonly string[], clock: Clock): boolean {
-  const certificate = new x509.X509Certificate(pair.cert);
-  if (certificate.notAfter.getTime() - clock.now() < RENEW_DAYS * DAY) return false;
   const stored = new X509Certificate(pair.cert);
+  if (stored.validToDate.getTime() - clock.now() < RENEW_DAYS * DAY) return false;
   // A process that was killed while it replaced the pair leaves a new key beside the old certificate.
   if (!stored.checkPrivateKey(createPrivateKey(pair.key))) return false;
   if (!stored.verify(new X509Certificate(ca.cert).publicKey)) return false;
-  const alternative = certificate.getExtension(x509.SubjectAlternativeNameExtension);
-  const covered = new Set(alternative?.names.items.map((name) => name.value));
-  return names.every((name) => covered.has(name));
+  return names.every((name) => covers(stored, name));
 }
 
-function validity(clock: Clock, days: number): { readonly notBefore: Date; readonly notAfter: Date } {
-  return {
-    notBefore: new Date(clock.now() - BACKDATE),
-    notAfter: new Date(clock.now() + days * DAY),
-  };
+function covers(certificate: X509Certificate, name: string): boolean {
+  const found = isIP(name) === 0 ? certificate.checkHost(name) : certificate.checkIP(name);
+  return found !== undefined;
 }
 
-/** RFC 5280 §4.1.2.2: positive, at most 20 octets; and unpredictable. */
-function serialNumber(): string {
-  const bytes = webcrypto.getRandomValues(new Uint8Array(16));
-  bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40;
-  return Buffer.from(bytes).toString('hex');
+/** What makes certificates is loaded by those alone who need one made. */
+async function issueCa(clock: Clock): Promise<KeyPair> {
+  const { createCa } = await import('./certificate-issue.ts');
+  return createCa(clock);
 }
 
-function pem(certificate: x509.X509Certificate): string {
-  return `${certificate.toString('pem')}\n`;
-}
-
-async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
-  return `${x509.PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY')}\n`;
-}
-
-async function importKey(text: string): Promise<webcrypto.CryptoKey> {
-  const bytes = x509.PemConverter.decodeFirst(text);
-  return webcrypto.subtle.importKey('pkcs8', bytes, ALGORITHM, false, ['sign']);
+async function issueServer(ca: KeyPair, names: readonly string[], clock: Clock): Promise<KeyPair> {
+  const { createServer } = await import('./certificate-issue.ts');
+  return createServer(ca, names, clock);
 }
 
 async function readPair(folder: string, name: string): Promise<KeyPair | undefined> {

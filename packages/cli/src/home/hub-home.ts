@@ -18,7 +18,8 @@ import type { Stack } from './stack.ts';
 import { readValues } from './values-document.ts';
 import { type GivenValues, ValuesInForce } from './values-in-force.ts';
 import { ValuesStore } from './values-store.ts';
-import { CONTROLLERS, publishControllers } from './workers.ts';
+import { CONTROLLERS } from './controllers.ts';
+import { publishControllers } from './workers.ts';
 
 /** What `mural up` was asked for. */
 export interface HubHomeOptions {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { type Clock, createLogger, type Logger } from '@mural/core';
 import type { LogSource } from '@mural/apiserver';
 import { LogFile } from './log-file.ts';
-import { controllerOf, type ControllerName } from './workers.ts';
+import { controllerOf, type ControllerName } from './controllers.ts';
 
 /** How much is logged, and where lines go beside their files. */
 export interface LogSettings {

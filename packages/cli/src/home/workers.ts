@@ -9,11 +9,8 @@ import {
   type UnstructuredObject,
 } from '@mural/kube';
 import type { Values } from '@mural/values';
+import { type ControllerName, podName } from './controllers.ts';
 import { RELEASE_MANAGER, RELEASE_METADATA } from './values-store.ts';
-
-/** The controllers that run within this process and whose logs the API serves. */
-export const CONTROLLERS = ['hue', 'source-controller'] as const;
-export type ControllerName = (typeof CONTROLLERS)[number];
 
 const MANAGER = 'mural-up';
 
@@ -61,19 +58,6 @@ export async function publishControllers(
     await client.apply(DEPLOYMENTS, deploymentStatus, { ...options, subresource: 'status' });
     await client.apply(PODS, podStatusOf(name, facts), { ...options, subresource: 'status' });
   }
-}
-
-/** The controller that a Pod stands for. */
-export function controllerOf(pod: {
-  readonly namespace: string;
-  readonly name: string;
-}): ControllerName | undefined {
-  if (pod.namespace !== MURAL_NAMESPACE) return undefined;
-  return CONTROLLERS.find((name) => podName(name) === pod.name);
-}
-
-function podName(controller: ControllerName): string {
-  return `${controller}-0`;
 }
 
 function labelsOf(name: string): Record<string, string> {
