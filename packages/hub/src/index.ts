@@ -6,6 +6,7 @@ export { HEARTBEAT_LIMIT_MS } from './fleet/heartbeats.ts';
 export { SPOKE_FINALIZER, spokeNames } from './fleet/names.ts';
 export { type Hub, type HubOptions, startHub } from './hub.ts';
 export type { HubRegistry } from './hue/artifact-sources.ts';
+export { MAX_MEMBERS as MAX_GROUP_MEMBERS } from './hue/groups.ts';
 export { workloadTag } from './hue/tag.ts';
 export { MigrationError, type MigrationErrorCode } from './migration/errors.ts';
 export {

@@ -30,6 +30,7 @@ import { OciError } from './errors.ts';
 import { type Descriptor, ImageIndex, MAX_MANIFEST_BYTES, MEDIA_TYPES, parseManifest } from './manifest.ts';
 import { isValidRegistry, isValidRepository, isValidTag } from './reference.ts';
 import { discard, header, type HttpResponse, readBounded, transportError } from './transport.ts';
+import { tryUpload, type UploadTrial } from './upload-trial.ts';
 
 /** How a registry is reached. */
 export interface RegistryClientOptions {
@@ -281,6 +282,16 @@ export class RegistryClient {
     const session = await this.#caller.run(call, signal);
     const cancel = { ...call, method: 'DELETE', url: session, expect: [202, 204], read: discard } as const;
     await this.#caller.exchange(cancel, signal ?? AbortSignal.timeout(10_000)).catch(() => undefined);
+  }
+
+  /**
+   * Whether each step of an upload is allowed: tries them all, and leaves no blob.
+   *
+   * @throws OciError for a registry that is not reached at all; what a step was refused with is in the result
+   */
+  async tryUpload(repository: string, signal?: AbortSignal): Promise<UploadTrial> {
+    const begin = this.#uploadCall(repository, `trying an upload to ${repository}`);
+    return await tryUpload(this.#caller, begin, signal);
   }
 
   /** Every tag of a repository (end-8), following its pages. */

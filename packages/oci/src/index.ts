@@ -70,3 +70,7 @@ export {
 export { type AwsOptions, awsCallerIdentity, awsEcrClient, cloudCredentials } from './cloud/credentials.ts';
 export type { CallerIdentity, EcrClient } from './cloud/aws-token.ts';
 export type { CloudCredentialOptions } from './cloud/options.ts';
+export type { CheckStatus, PreflightCheck } from './preflight/check.ts';
+export type { PreflightOptions, PreflightRole } from './preflight/options.ts';
+export { preflight } from './preflight/preflight.ts';
+export type { UploadStep, UploadTrial } from './upload-trial.ts';

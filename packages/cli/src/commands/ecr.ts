@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { Context } from '../context.ts';
 import { pairsOption } from '../options.ts';
+import { addEcrPreflight } from './ecr-preflight.ts';
 
 /** What `mural ecr policy` and `mural ecr trust-policy` share. */
 interface PolicyBase {
@@ -22,7 +23,7 @@ export interface TrustPolicyOptions extends PolicyBase {
   readonly spokeNamespace?: Readonly<Record<string, string>>;
 }
 
-/** `mural ecr policy|trust-policy`. */
+/** `mural ecr policy|trust-policy|preflight`. */
 export function addEcr(program: Command, context: Context): void {
   const ecr = program.command('ecr').description('what Amazon ECR needs');
   policyCommand(ecr, 'policy', 'print the least IAM policy that hue and source-controller need in ECR')
@@ -48,6 +49,7 @@ export function addEcr(program: Command, context: Context): void {
       const { runTrustPolicy } = await import('./ecr-actions.ts');
       await runTrustPolicy(options, context);
     });
+  addEcrPreflight(ecr, context);
 }
 
 function policyCommand(ecr: Command, name: string, description: string): Command {

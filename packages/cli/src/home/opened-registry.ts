@@ -53,7 +53,7 @@ export interface OpenRegistryOptions {
 }
 
 /** PutImage allows 10 calls a second; what else writes the repository needs some of them. */
-const ECR_PUTS_PER_SECOND = 8;
+export const ECR_PUTS_PER_SECOND = 8;
 
 /**
  * Opens the registry that values choose. Nothing is sent to it yet.
