@@ -146,8 +146,8 @@ describe('what is published for a fleet', () => {
     const started = performance.now();
     fleet.record('app-0', names, () => digest('b'));
     await fleet.until('app-0', names, () => digest('b'));
-    // A fraction of this on any machine; it is there to catch work for each spoke and workload.
-    expect(performance.now() - started).toBeLessThan(5000);
+    // A fraction of this even on a busy machine; it is there to catch work for each spoke and workload.
+    expect(performance.now() - started).toBeLessThan(15_000);
     expect(fleet.registry.puts).toHaveLength(10_000 / MAX_MEMBERS);
     expect(fleet.puts('group-')).toBe(10_000 / MAX_MEMBERS);
     // Nobody is connected, so nobody is told.
