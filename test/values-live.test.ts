@@ -2,6 +2,7 @@ import { connect } from 'node:net';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { eventually } from '@mural/core/testing';
+import { MIGRATION_CONFIG_MAP, MIGRATION_KEY, type MigrationState, registryPartHash } from '@mural/hub';
 import {
   type Condition,
   EVENTS,
@@ -14,6 +15,7 @@ import {
   SPOKES,
   type UnstructuredObject,
 } from '@mural/kube';
+import { parseValues } from '@mural/values';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import {
@@ -215,6 +217,18 @@ describe('a fleet whose registry changes while it runs', () => {
     await reads(hub, ['hub', 'edge-1'], url);
     await arrived(hub, [hub, edge], 'pink');
   }, 120_000);
+
+  it('strands nobody when the new registry cannot be reached', async () => {
+    const nowhere = { ...registry, host: '127.0.0.1:9' };
+    await setValues(hub.client, movedTo(nowhere, NO_ZOT));
+    await deploy(hub, 'grey');
+    await eventually(async () => (await hueLog(hub)).includes(nowhere.host), 20_000);
+    await reads(hub, ['hub', 'edge-1'], url);
+    await setValues(hub.client, movedTo(registry, NO_ZOT));
+    await reads(hub, ['hub', 'edge-1'], url);
+    await deploy(hub, 'violet');
+    await arrived(hub, [hub, edge], 'violet');
+  }, 60_000);
 });
 
 /** Waits for the workload on one cluster, whatever the others do. */
@@ -283,7 +297,7 @@ describe('a fleet that is configured by a HelmRelease', () => {
     const { hue, ...rest } = asTree(movedTo(registry, { zot: { enabled: true } }));
     const secret = { apiVersion: 'v1', kind: 'Secret', metadata: { ...VALUES, name: 'registry' } };
     const data = { 'login.yaml': Buffer.from(stringify({ hue })).toString('base64') };
-    await hub.client.apply(SECRETS, { ...secret, data } as UnstructuredObject, { fieldManager: 'kubectl' });
+    await hub.client.apply(SECRETS, { ...secret, data }, { fieldManager: 'kubectl' });
     const valuesFrom = [{ kind: 'Secret', name: 'registry', valuesKey: 'login.yaml' }];
     await apply(hub.client, helmRelease({ values: rest, valuesFrom }));
     const { message, reason } = await released(hub.client, 'True');
@@ -375,4 +389,47 @@ describe('a hub that is killed while its fleet moves', () => {
     await deploy(hub, 'blue');
     await arrived(hub, [hub, edge], 'blue');
   }, 240_000);
+});
+
+describe('a hub that is started with the values from before a migration', () => {
+  afterAll(cleanUp);
+
+  it('keeps the registry that the fleet was moved to, and says what to write', async () => {
+    const registry = await startExternalRegistry('pull');
+    const [old, moved] = [byDefault(), movedTo(registry)];
+    const folder = await temporaryFolder();
+    const file = join(folder, 'values.yaml');
+    await writeFile(file, moved);
+    const args = ['--values', file, '--registry-ca', registry.ca];
+    let hub = await startHub({ args });
+    const external = `oci://${registry.host}/${EXTERNAL_REPOSITORY}`;
+    await reads(hub, ['hub'], external);
+    const side = (text: string, url: string) => ({
+      url,
+      valuesHash: registryPartHash(parseValues(text, file).values),
+    });
+    const at = '2026-01-01T00:00:00Z';
+    const state: MigrationState = {
+      ...{ version: 1, id: 'm', phase: 'Completed', startedAt: at, updatedAt: at, waves: 1 },
+      ...{ from: side(old, 'oci://127.0.0.1:5000/mural/workloads'), to: side(moved, external) },
+      ...{ switched: ['hub'], assumed: [], wave: [], behind: {}, copied: { artifacts: 0, bytes: 0 } },
+    };
+    await apply(hub.client, {
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: MIGRATION_CONFIG_MAP, namespace: 'mural-system' },
+      data: { [MIGRATION_KEY]: JSON.stringify(state) },
+    } as UnstructuredObject);
+    await hub.kill();
+    await writeFile(file, old);
+    hub = await startHub({ data: hub.data, args });
+    const log = await readFile(hub.log, 'utf8');
+    expect(log).toContain('names the registry that the fleet was moved away from');
+    expect(log).toContain(`endpoint: oci://${registry.host}/fleet`);
+    expect(log).not.toContain(credentialOf('hue').password);
+    await deploy(hub, 'red');
+    await arrived(hub, [hub], 'red');
+    const sources = await hub.client.list<OCIRepository>(OCI_REPOSITORIES, { namespace: 'mural-system' });
+    expect(sources.items.map(({ spec }) => spec.url)).toEqual(sources.items.map(() => external));
+  }, 90_000);
 });

@@ -11,18 +11,34 @@ export interface Dependent {
   readonly reported: boolean;
 }
 
+/** What a spoke had reported when the registry changed. */
+export interface Seen {
+  readonly heartbeat: string | undefined;
+  readonly reads: string | undefined;
+}
+
+/** What spokes have reported by now. */
+export function seenOf(spokes: readonly Spoke[]): ReadonlyMap<string, Seen> {
+  return new Map(
+    spokes.map(({ metadata, status }) => [
+      metadata.name ?? '',
+      { heartbeat: status?.lastHeartbeatTime, reads: status?.registryUrl },
+    ]),
+  );
+}
+
 /**
  * The spokes that may still depend on a registry that was in force before: those that do not report
  * that they read what they are told to read. One that never connected counts, since its bootstrap may
  * name the old registry; one that is suspended or being deleted does not.
  *
  * @param targetOf the URL that a spoke is told to read
- * @param seen what each spoke's last heartbeat was when the registry changed: an older report proves nothing
+ * @param seen what each spoke had reported when the registry changed: such a report proves nothing
  */
 export function dependentsOf(
   spokes: readonly Spoke[],
   targetOf: (spoke: Spoke) => string | undefined,
-  seen: ReadonlyMap<string, string | undefined>,
+  seen: ReadonlyMap<string, Seen>,
 ): Dependent[] {
   const found: Dependent[] = [];
   for (const spoke of spokes) {
@@ -32,7 +48,9 @@ export function dependentsOf(
     if (left || target === undefined) continue;
     const reads = spoke.status?.registryUrl;
     const heartbeat = spoke.status?.lastHeartbeatTime;
-    const since = heartbeat !== undefined && heartbeat !== seen.get(name);
+    const before = seen.get(name);
+    // Heartbeats have whole seconds; who reads something else than then has reported since all the same.
+    const since = before === undefined || before.heartbeat !== heartbeat || before.reads !== reads;
     if (reads === target && since) continue;
     found.push({ name, target, reads, reported: heartbeat !== undefined });
   }

@@ -22,7 +22,7 @@ import {
 } from '@mural/kube';
 import { afterMigration } from './after-migration.ts';
 import type { Delivery, DeliveryPlan } from './delivery.ts';
-import { type Dependent, dependentsOf, describeDependents } from './dependents.ts';
+import { type Dependent, dependentsOf, describeDependents, type Seen, seenOf } from './dependents.ts';
 import { placeOf, usesEmbedded } from './registry-choice.ts';
 import { type FormerDocument, requireValues, TakenValues } from './taken-values.ts';
 import { defaultDocument, errorLines, readValues, type ValuesDocument } from './values-document.ts';
@@ -72,8 +72,8 @@ export class ValuesInForce {
   readonly #options: ValuesInForceOptions;
   readonly #listeners = new Set<() => void>();
   readonly #taken: TakenValues;
-  /** Heartbeats of the spokes when the registry changed. */
-  #seen = new Map<string, string | undefined>();
+  /** What spokes had reported when the registry changed. */
+  #seen: ReadonlyMap<string, Seen> = new Map();
   #applied: string | undefined;
   #verdict: Verdict = { text: undefined, state: 'InForce', message: '' };
   #stop: (() => Promise<void>) | undefined;
@@ -203,9 +203,7 @@ export class ValuesInForce {
   async #take(document: ValuesDocument, { spokes }: World): Promise<void> {
     const from = this.document;
     if (!(await this.#taken.take(document))) return;
-    this.#seen = new Map(
-      spokes.map(({ metadata, status }) => [metadata.name ?? '', status?.lastHeartbeatTime]),
-    );
+    this.#seen = seenOf(spokes);
     const places = { from: placeOf(from.values), to: placeOf(document.values) };
     this.#options.log.info(places, 'the registry changes; spokes are told of it by the former one');
   }

@@ -146,11 +146,13 @@ describe('the spokes that depend on a former registry', () => {
       spoke('suspended', { spec: { suspend: true } }),
       { ...spoke('going'), metadata: { name: 'going', deletionTimestamp: '2026-01-01T00:00:00Z' } },
     ];
-    const found = dependentsOf(
-      spokes,
-      target,
-      new Map(spokes.map(({ metadata }) => [metadata.name ?? '', '1'])),
-    );
+    const seen = { heartbeat: '1', reads: 'oci://new/x' };
+    const atOnce = spoke('at-once', status('oci://new/x', '1'));
+    const before = new Map([
+      ...spokes.map(({ metadata }) => [metadata.name ?? '', seen] as const),
+      ['at-once', { heartbeat: '1', reads: 'oci://old/x' }],
+    ]);
+    const found = dependentsOf([...spokes, atOnce], target, before);
     expect(found.map(({ name }) => name)).toEqual(['old-report', 'behind', 'silent']);
     expect(describeDependents(found)).toBe(
       'old-report (has not reported since), behind (reads oci://old/x), silent (has never reported)',
