@@ -130,8 +130,7 @@ describe.each(['keys', 'IRSA', 'Pod Identity', 'instance profile'])('an identity
 
 describe.each([
   ['private', PRIVATE_ACTIONS],
-  // Whoever may read at all may look for layers in ECR Public.
-  ['public', PUBLIC_ACTIONS.filter((action) => !action.endsWith('BatchCheckLayerAvailability'))],
+  ['public', PUBLIC_ACTIONS],
 ] as const)('a policy for ECR %s', (kind, actions) => {
   it.each(actions)('without %s fails with an error that names it', async (missing) => {
     const who = await identity(

@@ -176,7 +176,11 @@ export async function startHub(
 export async function startSpoke(
   hub: Hub,
   name: string,
-  options: { readonly labels?: Readonly<Record<string, string>>; readonly data?: string } = {},
+  options: {
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly data?: string;
+    readonly env?: NodeJS.ProcessEnv;
+  } = {},
 ): Promise<SpokeProcess> {
   const data = options.data ?? join(await temporaryFolder(), name);
   const labels = Object.entries(options.labels ?? {}).map(([key, value]) => `${key}=${value}`);
@@ -192,15 +196,20 @@ export async function startSpoke(
   if (bootstrap.code !== 0) throw new Error(`mural spoke bootstrap ${name}: ${bootstrap.stderr}`);
   await mkdir(data, { recursive: true });
   await writeFile(`${data}.bootstrap.yaml`, bootstrap.stdout, { mode: 0o600 });
-  return restartSpoke(name, data);
+  return restartSpoke(name, data, options.env);
 }
 
 /** Starts a spoke that was bootstrapped before. */
-export async function restartSpoke(name: string, data: string): Promise<SpokeProcess> {
+export async function restartSpoke(
+  name: string,
+  data: string,
+  env?: NodeJS.ProcessEnv,
+): Promise<SpokeProcess> {
   const { process: started, ready } = await startMural(
     ['spoke', 'run', '--data', data, '--bootstrap', `${data}.bootstrap.yaml`, '--api-port', '0'],
     data,
     `${data}.ready.json`,
+    env,
   );
   const kubeconfig = ready.kubeconfig;
   if (kubeconfig === undefined) throw new Error('the ready file of the spoke names no kubeconfig');
