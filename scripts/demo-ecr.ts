@@ -9,10 +9,12 @@ import { SPOKE, World } from './demo-ecr/world.ts';
 /**
  * `npm run demo:ecr`: a fleet moves from the default registry to Amazon ECR, private and then public,
  * against an emulator of AWS on this machine. Each step is printed, run, and checked. It ends by
- * itself, with 0 if everything held; with `--keep` it then goes on until Ctrl-C. All it keeps is in a
- * temporary folder, which it removes.
+ * itself, with 0 if everything held; with `--keep` it then goes on until Ctrl-C. The clusters are on EKS,
+ * with IRSA; with `--iaas` on EC2 instances, with their profile. All it keeps is in a temporary folder,
+ * which it removes.
  */
 const TIMEOUT_MS = 115_000;
+const place = process.argv.includes('--iaas') ? 'iaas' : 'eks';
 const keep = process.argv.includes('--keep');
 const stopping = new AbortController();
 const story = new Story();
@@ -29,7 +31,8 @@ async function play(signal: AbortSignal): Promise<void> {
   console.log(
     'Amazon ECR in the place of the default registry, on an emulator of AWS: no account is needed.',
   );
-  world = await World.create();
+  console.log('Starting the emulator, a hub and a spoke …');
+  world = await World.create(place);
   const { aws, folder } = world;
   const operator = aws.iam.createUser({
     name: 'operator',

@@ -15,7 +15,11 @@ export async function beforeTheTask({ story, world, shell, signal }: Stage): Pro
       `mural spoke run --bootstrap ${SPOKE}.bootstrap.yaml --data ${SPOKE} …`,
     ].join('\n'),
   );
-  story.say('Each has what EKS would give its pod: a token of its service account (hue, source-controller).');
+  story.say(
+    world.place === 'eks'
+      ? 'Each has what EKS gives its pod: a token of its service account (hue, source-controller).'
+      : 'Each runs as a pod on an EC2 instance, whose metadata service it reaches.',
+  );
   story.check(`the default registry serves at ${world.hub['registry'] ?? ''}`, await world.registryListens());
 
   story.step('A workload is on hub and spoke');

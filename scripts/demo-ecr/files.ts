@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isMap, parse, parseDocument, stringify } from 'yaml';
+import { type Document, isMap, isScalar, parse, parseDocument, stringify } from 'yaml';
 
 /** Names of the files in the operator's folder. */
 export const VALUES = 'values.yaml';
@@ -98,13 +98,27 @@ export async function editValues(folder: string, name: string, edits: readonly E
       return spokes.fleetConfig.spokes.findIndex((spoke) => spoke.name === key);
     });
     if (to === undefined) document.deleteIn(place);
-    else document.setIn(place, isPlain(to) ? document.createNode(to) : to);
+    else set(document, place, to);
     const parent = document.getIn(place.slice(0, -1));
     if (isMap(parent) && parent.items.length === 0) document.deleteIn(place.slice(0, -1));
   }
   const text = document.toString({ lineWidth: 0, singleQuote: true });
   await writeFile(file, text, { mode: 0o600 });
   return text;
+}
+
+/** A new key goes before `basicAuth`, as the guides write a registry; anything else to the end. */
+function set(document: Document, place: readonly (string | number)[], to: unknown): void {
+  const node: unknown = isPlain(to) ? document.createNode(to) : to;
+  const above = document.getIn(place.slice(0, -1));
+  const key = place.at(-1);
+  const before = isMap(above) ? above.items.findIndex((pair) => nameOf(pair.key) === 'basicAuth') : -1;
+  if (!isMap(above) || before < 0 || above.has(key)) document.setIn(place, node);
+  else above.items.splice(key === 'endpoint' ? 0 : before, 0, document.createPair(key, node));
+}
+
+function nameOf(key: unknown): unknown {
+  return isScalar(key) ? key.value : key;
 }
 
 function isPlain(value: unknown): boolean {

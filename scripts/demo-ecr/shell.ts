@@ -17,6 +17,8 @@ export interface Ran {
 export interface CommandOptions extends Shown {
   /** Exit code that is right; 0 unless told. */
   readonly code?: number;
+  /** Variables that are other than the operator's. */
+  readonly variables?: NodeJS.ProcessEnv;
 }
 
 /** A program of others that the task uses, how it is found to work, and what takes its place. */
@@ -90,8 +92,8 @@ export class Shell {
    */
   async run(command: string, options: CommandOptions = {}): Promise<Ran> {
     this.#story.command(command);
-    const ran = await this.quietly(command);
-    const { code = 0 } = options;
+    const { code = 0, variables } = options;
+    const ran = await this.quietly(command, variables);
     const right = ran.code === code;
     this.#story.output(ran.all.trim() === '' ? '(no output)' : ran.all, right ? options : {});
     if (!right) throw new DemoError(`"${command}" exited with ${ran.code}, not with ${code}.`);
@@ -99,10 +101,10 @@ export class Shell {
   }
 
   /** Runs a command and prints nothing. */
-  async quietly(command: string): Promise<Ran> {
+  async quietly(command: string, variables: NodeJS.ProcessEnv = {}): Promise<Ran> {
     const child = spawn('sh', ['-c', command], {
       cwd: this.#folder,
-      env: this.#environment,
+      env: { ...this.#environment, ...variables },
       stdio: ['ignore', 'pipe', 'pipe'],
       // Its own group: a pipeline ends with its shell, and Ctrl-C comes to us alone.
       detached: true,

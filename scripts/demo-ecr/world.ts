@@ -12,7 +12,7 @@ import {
   type Resource,
   type UnstructuredObject,
 } from '@mural/kube';
-import { type Aws, type OidcIssuer, startAws } from '../../test/fixtures/ecr/index.ts';
+import { type Aws, type Identity, type OidcIssuer, startAws } from '../../test/fixtures/ecr/index.ts';
 import { Child, runMural } from '../quickstart/child.ts';
 import { DEFAULT_VALUES, VALUES } from './files.ts';
 import { DemoError } from './story.ts';
@@ -31,10 +31,14 @@ const CONFIG_MAPS: Resource = {
 };
 const LOOK_MS = 40;
 
+/** Where the clusters run, and so how their processes prove who they are: by IRSA, or as the instance. */
+export type Place = 'eks' | 'iaas';
+
 /** An AWS account with two clusters' issuers, a hub and a spoke: all of it on this machine. */
 export class World {
   readonly folder: string;
   readonly aws: Aws;
+  readonly place: Place;
   /** Issuer of the tokens of service accounts in the hub's cluster, and in the spoke's. */
   readonly issuers: { readonly hub: OidcIssuer; readonly spoke: OidcIssuer };
   readonly #children: Child[] = [];
@@ -43,25 +47,35 @@ export class World {
   #looks = { made: 0, failed: [] as string[] };
   #looked: Promise<void> = Promise.resolve();
   #hub: Readonly<Record<string, string>> = {};
+  #hue: Identity | undefined;
   #clusters: { readonly hub?: KubeClient; readonly spoke?: KubeClient } = {};
 
-  private constructor(folder: string, aws: Aws, issuers: World['issuers']) {
+  private constructor(folder: string, aws: Aws, place: Place, issuers: World['issuers']) {
     this.folder = folder;
     this.aws = aws;
+    this.place = place;
     this.issuers = issuers;
   }
 
-  static async create(): Promise<World> {
+  static async create(place: Place): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'mural-demo-ecr-'));
     try {
       const aws = await startAws();
       const issuers = { hub: await aws.oidcIssuer(), spoke: await aws.oidcIssuer() };
       await mkdir(join(folder, 'home'), { mode: 0o700 });
-      return new World(folder, aws, issuers);
+      // On instances the profile is there before the cluster, and on EKS before the annotation.
+      if (place === 'iaas') aws.iam.createRole({ name: NAMES.role });
+      return new World(folder, aws, place, issuers);
     } catch (error) {
       await rm(folder, { recursive: true, force: true });
       throw error;
     }
+  }
+
+  /** The identity of a pod: a token of its service account, or that of the instance that it runs on. */
+  async #identity(issuer: OidcIssuer, name: string): Promise<Identity> {
+    if (this.place === 'iaas') return await this.aws.instance(this.role, { hopLimit: 2, hops: 2 });
+    return await issuer.serviceAccount({ namespace: 'mural-system', name, roleArn: this.role });
   }
 
   /** ARN of the role of the task. */
@@ -69,13 +83,18 @@ export class World {
     return `arn:aws:iam::${this.aws.account}:role/${NAMES.role}`;
   }
 
+  /** What the environment of hue says of its identity. */
+  get hueVariables(): Readonly<Record<string, string>> {
+    return this.#hue === undefined ? {} : this.aws.environment(this.#hue);
+  }
+
   /** What the ready file of the hub says. */
   get hub(): Readonly<Record<string, string>> {
     return this.#hub;
   }
 
-  /** Environment of the operator's commands, with an identity by access keys. */
-  operator(identity: Parameters<Aws['environment']>[0]): NodeJS.ProcessEnv {
+  /** Environment of the operator's commands, by access keys, or as another identity. */
+  operator(identity: Identity): NodeJS.ProcessEnv {
     return {
       ...this.#surroundings(),
       ...this.aws.environment(identity),
@@ -95,13 +114,12 @@ export class World {
   /** Starts `mural up` with the default registry, as a pod under the service account `hue` would run. */
   async startHub(signal: AbortSignal): Promise<void> {
     await writeFile(join(this.folder, VALUES), DEFAULT_VALUES, { mode: 0o600 });
-    const account = { namespace: 'mural-system', name: 'hue', roleArn: this.role };
-    const identity = await this.issuers.hub.serviceAccount(account);
+    this.#hue = await this.#identity(this.issuers.hub, 'hue');
     const base = join(this.folder, 'hub');
     await mkdir(base, { mode: 0o700 });
     const ports = ['--api-port', '0', '--registry-port', '0', '--console-port', '0'];
     const args = ['up', '--data', base, '--values', join(this.folder, VALUES), ...ports];
-    const child = new Child('The hub', args, base, this.#processEnvironment(identity));
+    const child = new Child('The hub', args, base, this.#processEnvironment(this.#hue));
     this.#children.push(child);
     this.#hub = await child.ready(signal);
     this.#clusters = { ...this.#clusters, hub: await this.#client(this.#hub['kubeconfig']) };
@@ -115,8 +133,7 @@ export class World {
       signal,
     );
     await writeFile(`${base}.bootstrap.yaml`, manifests, { mode: 0o600 });
-    const account = { namespace: 'mural-system', name: 'source-controller', roleArn: this.role };
-    const identity = await this.issuers.spoke.serviceAccount(account);
+    const identity = await this.#identity(this.issuers.spoke, 'source-controller');
     const args = ['spoke', 'run', '--data', base, '--bootstrap', `${base}.bootstrap.yaml`, '--api-port', '0'];
     const child = new Child(`The spoke ${SPOKE}`, args, base, this.#processEnvironment(identity));
     this.#children.push(child);
@@ -124,7 +141,7 @@ export class World {
     this.#clusters = { ...this.#clusters, spoke: await this.#client(kubeconfig) };
   }
 
-  #processEnvironment(identity: Parameters<Aws['environment']>[0]): NodeJS.ProcessEnv {
+  #processEnvironment(identity: Identity): NodeJS.ProcessEnv {
     return { ...this.#surroundings(), ...this.aws.environment(identity) };
   }
 
