@@ -5,6 +5,9 @@ import { backup, DatabaseSync, type StatementSync } from 'node:sqlite';
 import { RegistrySetupError, storageError, storageFailed } from '../errors.ts';
 import { type Disk, machineDisk } from './disk.ts';
 
+/** What SQLite keeps in a cell. */
+export type SqlValue = ReturnType<StatementSync['all']>[number][string];
+
 const SQLITE_BUSY = 5;
 /** Each entry takes the tables from the version of its index to the next. */
 const MIGRATIONS = [
@@ -95,6 +98,13 @@ export class Database {
       this.#statements.set(sql, statement);
     }
     return statement;
+  }
+
+  /** The rows of a query that is asked once, as arrays, one at a time. */
+  rows(sql: string): Iterable<readonly SqlValue[]> {
+    const statement = this.#db.prepare(sql);
+    statement.setReturnArrays(true);
+    return statement.iterate() as Iterable<unknown> as Iterable<readonly SqlValue[]>;
   }
 
   /**

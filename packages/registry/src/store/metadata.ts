@@ -1,13 +1,15 @@
 import type { Clock } from '@mural/core';
 import { RegistryError } from '../errors.ts';
 import { type Digest, digestOf, parseDigest } from '../names.ts';
-import type { Database } from './database.ts';
+import type { Database, SqlValue } from './database.ts';
+import { Holders } from './holders.ts';
 import { Holds } from './holds.ts';
 import { Lru } from './lru.ts';
 import { referencesOf } from './references.ts';
 import {
   addManifest,
   emptyRepository,
+  MANIFEST_ROWS,
   manifestRecord,
   type ManifestRecord,
   removeManifest,
@@ -76,7 +78,7 @@ export class Metadata {
   readonly #clock: Clock;
   readonly #repositories = new Map<string, Repository>();
   readonly #blobs = new Map<Digest, FileStamp>();
-  readonly #holders = new Map<Digest, Set<Repository>>();
+  readonly #holders = new Holders();
   readonly #contents: Lru<Digest, Buffer>;
   readonly #watchers = new Map<string, RepositoryWatcher>();
   readonly #damaged = new Set<Digest>();
@@ -122,7 +124,7 @@ export class Metadata {
 
   /** The repositories that have a blob. */
   holders(digest: Digest): Iterable<Repository> {
-    return this.#holders.get(digest) ?? [];
+    return this.#holders.of(digest);
   }
 
   /** All repositories. */
@@ -375,19 +377,15 @@ export class Metadata {
   async removeBlob(name: string, digest: Digest): Promise<{ removed: boolean; last: boolean }> {
     const repository = this.#repositories.get(name);
     if (repository?.blobs.has(digest) !== true) return { removed: false, last: false };
-    const holders = this.#holders.get(digest) ?? new Set<Repository>();
-    const last = holders.size <= 1;
+    const last = this.#holders.count(digest) <= 1;
     this.#database.transaction(() => {
       this.#run('DELETE FROM members WHERE repository = ? AND digest = ?', repository.id, digest);
       if (last) this.#run('DELETE FROM blobs WHERE digest = ?', digest);
     });
     this.#blobWatcher?.(name, digest, repository.blobs.get(digest) ?? 0, 'removed');
     repository.blobs.delete(digest);
-    holders.delete(repository);
-    if (last) {
-      this.#holders.delete(digest);
-      this.#blobs.delete(digest);
-    }
+    this.#holders.delete(digest, repository);
+    if (last) this.#blobs.delete(digest);
     await this.#database.durable();
     return { removed: true, last };
   }
@@ -498,9 +496,7 @@ export class Metadata {
       repository.blobs.set(digest, size);
       this.#blobWatcher?.(repository.name, digest, size, 'added');
     }
-    const holders = this.#holders.get(digest);
-    if (holders === undefined) this.#holders.set(digest, new Set([repository]));
-    else holders.add(repository);
+    this.#holders.add(digest, repository);
   }
 
   /** The repository, stored if it is new; within a transaction. */
@@ -520,39 +516,37 @@ export class Metadata {
     this.#names = undefined;
   }
 
+  /** Rows as arrays, one after the other: a start reads hundreds of thousands of them. */
   #load(): void {
     const byId = new Map<number, Repository>();
-    for (const row of this.#database.statement('SELECT id, name FROM repositories').all()) {
-      const repository = emptyRepository(Number(row['id']), String(row['name']));
+    for (const [id, name] of this.#database.rows('SELECT id, name FROM repositories')) {
+      const repository = emptyRepository(Number(id), String(name));
       byId.set(repository.id, repository);
       this.#register(repository);
     }
-    const owner = (row: Record<string, unknown>): Repository => {
-      const repository = byId.get(Number(row['repository']));
-      if (repository === undefined) {
-        throw new RegistryError('Internal', 'The metadata name a repository that does not exist.');
-      }
-      return repository;
+    const owner = (id: SqlValue | undefined): Repository => {
+      const repository = byId.get(Number(id));
+      if (repository !== undefined) return repository;
+      throw new RegistryError('Internal', 'The metadata name a repository that does not exist.');
     };
-    for (const row of this.#database.statement('SELECT * FROM manifests').all()) {
-      addManifest(owner(row), manifestRecord(row));
+    for (const row of this.#database.rows(MANIFEST_ROWS)) addManifest(owner(row[0]), manifestRecord(row));
+    const tags = 'SELECT repository, name, digest FROM tags ORDER BY repository, name';
+    for (const [id, name, digest] of this.#database.rows(tags)) {
+      owner(id).tags.set(String(name), digest as Digest);
     }
-    for (const row of this.#database.statement('SELECT * FROM tags ORDER BY repository, name').all()) {
-      owner(row).tags.set(String(row['name']), row['digest'] as Digest);
-    }
-    for (const row of this.#database.statement('SELECT * FROM blobs').all()) {
-      this.#blobs.set(row['digest'] as Digest, {
-        size: Number(row['size']),
-        inode: Number(row['inode']),
-        mtime: Number(row['mtime']),
-        ctime: Number(row['ctime']),
+    const stamps = 'SELECT digest, size, inode, mtime, ctime FROM blobs';
+    for (const [digest, size, inode, mtime, ctime] of this.#database.rows(stamps)) {
+      this.#blobs.set(digest as Digest, {
+        size: Number(size),
+        inode: Number(inode),
+        mtime: Number(mtime),
+        ctime: Number(ctime),
       });
     }
-    for (const row of this.#database.statement('SELECT repository, digest FROM members').all()) {
-      this.#addMember(owner(row), row['digest'] as Digest);
+    for (const [id, digest] of this.#database.rows('SELECT repository, digest FROM members')) {
+      this.#addMember(owner(id), digest as Digest);
     }
-    for (const row of this.#database.statement('SELECT digest FROM damaged').all()) {
-      this.#damaged.add(row['digest'] as Digest);
-    }
+    for (const [digest] of this.#database.rows('SELECT digest FROM damaged'))
+      this.#damaged.add(digest as Digest);
   }
 }

@@ -37,16 +37,35 @@ export function emptyRepository(id: number, name: string): Repository {
   };
 }
 
-/** A row of the table of manifests. */
-export function manifestRecord(row: Record<string, unknown>): ManifestRecord {
-  return {
-    digest: row['digest'] as Digest,
-    mediaType: String(row['media_type']),
-    size: Number(row['size']),
-    ...(typeof row['subject'] === 'string' ? { subject: row['subject'] as Digest } : {}),
-    ...(typeof row['referrer'] === 'string' ? { referrer: row['referrer'] } : {}),
-    pushedAt: Number(row['pushed_at']),
+/** The manifests of all repositories, as {@link manifestRecord} reads them. */
+export const MANIFEST_ROWS =
+  'SELECT repository, digest, media_type, size, subject, referrer, pushed_at FROM manifests';
+
+/** Media types are few: each is kept in memory once. */
+const mediaTypes = new Map<string, string>();
+
+/** One of {@link MANIFEST_ROWS}. */
+export function manifestRecord(row: readonly unknown[]): ManifestRecord {
+  const [, digest, type, size, subject, referrer, pushedAt] = row;
+  const record = {
+    digest: digest as Digest,
+    mediaType: shared(String(type)),
+    size: Number(size),
+    pushedAt: Number(pushedAt),
   };
+  if (typeof subject !== 'string') return record;
+  return {
+    ...record,
+    subject: subject as Digest,
+    ...(typeof referrer === 'string' ? { referrer } : {}),
+  };
+}
+
+function shared(mediaType: string): string {
+  const known = mediaTypes.get(mediaType);
+  if (known !== undefined) return known;
+  mediaTypes.set(mediaType, mediaType);
+  return mediaType;
 }
 
 /** Adds a manifest to what a repository has in memory. */
