@@ -51,7 +51,12 @@ function expectStatus(answer: Answer, ...allowed: number[]): void {
 async function spawnRegistry(): Promise<{ host: string; child: ChildProcess }> {
   const child = spawn(process.execPath, [CHILD, directory], { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = createInterface({ input: child.stdout });
-  const [host] = (await once(lines, 'line')) as [string];
+  const started = once(lines, 'line') as Promise<[string]>;
+  const ended = once(child, 'exit').then(([code]) => {
+    throw new Error(`the registry ended by itself: ${String(code)}`);
+  });
+  const [host] = await Promise.race([started, ended]);
+  ended.catch(() => undefined);
   return { host, child };
 }
 

@@ -10,6 +10,7 @@ import { compileQuotas, compileRetention, type QuotaRule, type RetentionRule } f
 import { Scrubber, type ScrubOptions, type ScrubReport } from './scrub.ts';
 import { Snapshot } from './snapshot.ts';
 import { type RegistryStats, registryStats } from './stats.ts';
+import { MaintenanceTotals } from './totals.ts';
 import { type VerifyReport, verifyStore } from './verify.ts';
 
 /** How a registry looks after what it stores. */
@@ -71,6 +72,8 @@ const MIB = 1024 * 1024;
 
 /** The work, and the loops that do it by themselves. */
 export class Maintenance implements RegistryMaintenance {
+  /** What was done since the start. */
+  readonly totals = new MaintenanceTotals();
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -123,11 +126,27 @@ export class Maintenance implements RegistryMaintenance {
   }
 
   async collect(options: CollectOptions = {}): Promise<CollectionReport> {
-    return await this.#collector.collect({ ...options, signal: this.#signal(options.signal) });
+    const { signal } = options;
+    try {
+      const report = await this.#collector.collect({ ...options, signal: this.#signal(signal) });
+      this.totals.collected(report);
+      return report;
+    } catch (error) {
+      if (!this.#isOver(signal)) this.totals.collections.failed += 1;
+      throw error;
+    }
   }
 
   async scrub(options: ScrubOptions = {}): Promise<ScrubReport> {
-    return await this.#scrubber.scrub({ ...options, signal: this.#signal(options.signal) });
+    const { signal } = options;
+    try {
+      const report = await this.#scrubber.scrub({ ...options, signal: this.#signal(signal) });
+      this.totals.scrubbed(report);
+      return report;
+    } catch (error) {
+      if (!this.#isOver(signal)) this.totals.scrubs.failed += 1;
+      throw error;
+    }
   }
 
   async verify(options: { thorough?: boolean; signal?: AbortSignal } = {}): Promise<VerifyReport> {
@@ -152,6 +171,11 @@ export class Maintenance implements RegistryMaintenance {
     } finally {
       await snapshot.release();
     }
+  }
+
+  /** Whether work was ended from outside, which is no failure. */
+  #isOver(given: AbortSignal | undefined): boolean {
+    return this.#stop.signal.aborted || given?.aborted === true;
   }
 
   #signal(given: AbortSignal | undefined): AbortSignal {
