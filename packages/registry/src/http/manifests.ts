@@ -93,6 +93,8 @@ export async function putManifest(
   }
   const manifest = checkManifest(bytes, contentType(exchange));
   const record = recordOf(manifest, digest, bytes.length, exchange.now());
+  // Whoever pushes the manifests of an index pushes the index after them.
+  store.metadata.holds.use(name, digest);
   await store.metadata.putManifest({
     repository: name,
     record,

@@ -324,7 +324,8 @@ export class Uploads {
 
   #open(row: UploadRow, size: number, now: number): Session {
     const reservation = this.#parts.quotas.reserve(row.repository, 0);
-    const state = { size, lastUsed: now, busy: false, appender: undefined, reservation, reserved: 0 };
+    const state = { size, lastUsed: now, busy: false, appender: undefined, reservation, reserved: size };
+    this.#reserved += size;
     const open: Session = { ...row, ...state };
     this.#sessions.set(row.id, open);
     return open;
