@@ -11,16 +11,19 @@ import { runVitest } from './vitest.ts';
 const full = process.argv.includes('--full');
 const filters = process.argv.slice(2).filter((argument) => argument !== '--full');
 
-const QUICK = ['kubectl', 'helm', 'kustomize', 'crane', 'oras', 'skopeo', 'chromium', 'aws', 'moto_server'];
-const SLOW = [
-  'flux',
-  'regctl',
-  'etcd',
-  'kube-apiserver',
-  'kube-controller-manager',
+const QUICK = [
+  'kubectl',
+  'helm',
+  'kustomize',
+  'crane',
+  'oras',
+  'skopeo',
+  'chromium',
+  'aws',
+  'moto_server',
   'olareg',
-  'distribution',
 ];
+const SLOW = ['flux', 'regctl', 'etcd', 'kube-apiserver', 'kube-controller-manager', 'distribution'];
 const FLUX = ['source-controller', 'kustomize-controller'];
 
 const tools = full ? [...QUICK, ...SLOW, ...FLUX] : QUICK;

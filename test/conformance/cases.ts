@@ -1,0 +1,17 @@
+import type { Case } from './case.ts';
+import { BLOB_DELETION, BLOBS, CONDITIONAL, RANGE_REQUESTS } from './cases/blobs.ts';
+import { REFERRERS, TAG_LISTS } from './cases/lists.ts';
+import { MANIFESTS } from './cases/manifests.ts';
+import { UPLOADS } from './cases/uploads.ts';
+
+/** What distribution-spec asks of a registry, one requirement each, and of HTTP where it leaves it to RFC 9110. */
+export const CASES: readonly Case[] = [
+  ...BLOBS,
+  ...RANGE_REQUESTS,
+  ...CONDITIONAL,
+  ...BLOB_DELETION,
+  ...UPLOADS,
+  ...MANIFESTS,
+  ...TAG_LISTS,
+  ...REFERRERS,
+];
