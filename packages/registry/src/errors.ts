@@ -76,6 +76,7 @@ export type RegistrySetupErrorCode =
   | 'DataDirectoryInUse'
   | 'DataDirectoryInvalid'
   | 'DataDirectoryMissing'
+  | 'EventsInvalid'
   | 'ClientCertificatesInvalid'
   | 'HtpasswdInvalid'
   | 'ListenInsecure'

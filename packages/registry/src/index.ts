@@ -39,6 +39,16 @@ export type { QuotaRule, RetentionRule, TagRule } from './maintenance/rules.ts';
 export type { Damage, ScrubOptions, ScrubReport } from './maintenance/scrub.ts';
 export type { RegistryStats, RepositoryStats } from './maintenance/stats.ts';
 export type { Problem, ProblemKind, VerifyReport } from './maintenance/verify.ts';
+export { checkEvents, type EventEndpoint, type EventOptions } from './ops/event-options.ts';
+export {
+  EVENT_ACTIONS,
+  type EventAction,
+  type EventListener,
+  type EventRequest,
+  type RegistryEvent,
+} from './ops/events.ts';
+export type { MetricsOptions } from './ops/operations.ts';
+export { compileMirrors as checkMirrors, type MirrorOptions } from './mirror/options.ts';
 export type { StorageState } from './store/storage-health.ts';
 export { type RegistryOptions, type RunningRegistry, startRegistry } from './server.ts';
 export type { TlsMaterial } from './tls.ts';

@@ -20,6 +20,12 @@ import {
   type RegistryMaintenance,
 } from './maintenance/maintenance.ts';
 import { compileQuotas } from './maintenance/rules.ts';
+import { checkEvents, type EventOptions } from './ops/event-options.ts';
+import { type EventAction, type EventListener, Events } from './ops/events.ts';
+import { type MetricsOptions, Operations, type OperationsParts } from './ops/operations.ts';
+import { TOLD, Webhooks } from './ops/webhooks.ts';
+import { Mirrors } from './mirror/mirrors.ts';
+import { compileMirrors, type MirrorOptions } from './mirror/options.ts';
 import type { Disk } from './store/disk.ts';
 import { Store } from './store/store.ts';
 import type { UploadLimits } from './store/uploads.ts';
@@ -48,6 +54,12 @@ export interface RegistryOptions extends AccessOptions {
   readonly uploads?: Partial<UploadLimits>;
   /** What is collected, kept and scrubbed, and when. */
   readonly maintenance?: MaintenanceOptions;
+  /** Where metrics are served, beside `/metrics` for administrators. */
+  readonly metrics?: MetricsOptions;
+  /** Who is told what happens. */
+  readonly events?: EventOptions;
+  /** Registries whose repositories are had here on demand; the first that fits a name is its mirror. */
+  readonly mirrors?: readonly MirrorOptions[];
   /** How long content that a client was told of is kept from collections, in milliseconds; 15 minutes unless told. */
   readonly useMs?: number;
   /** Take manifests whose blobs were never pushed; they are refused unless told (MANIFEST_BLOB_UNKNOWN). */
@@ -77,6 +89,16 @@ export interface RunningRegistry {
   readonly robots: RobotAccounts;
   /** Work on what is stored, done while the registry serves. */
   readonly maintenance: RegistryMaintenance;
+  /** Where metrics and health have a listener of their own, as `http://127.0.0.1:9090`; absent without one. */
+  readonly metricsUrl: string | undefined;
+  /**
+   * Calls `listener` for everything that happens to content, in the order in which it happens and
+   * before its request is answered; it must not block.
+   *
+   * @param actions `push`, `delete` and `mount` unless told
+   * @returns what ends it
+   */
+  onEvent(listener: EventListener, actions?: readonly EventAction[]): () => void;
   /** Signs tokens with another key from now on; those of the one before stay good until they end. */
   rotateTokenKey(): void;
   /**
@@ -107,7 +129,7 @@ const MAX_CONNECTIONS = 20_000;
 /**
  * Starts the embedded registry: distribution-spec 1.1 with the end points of its main branch.
  *
- * @throws RegistrySetupError `ListenInsecure` for plain HTTP or anonymous writes on an address that is
+ * @throws RegistrySetupError `MirrorInvalid`; `ListenInsecure` for plain HTTP or anonymous writes on an address that is
  *   not loopback, and for client certificates without TLS; `ListenFailed`, `DataDirectoryInUse`,
  *   `DataDirectoryInvalid`; `UserInvalid` and what else says that access cannot be set up so
  */
@@ -115,14 +137,26 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
   const listen = options.listen ?? '127.0.0.1';
   requireSafe(options, listen);
   checkMaintenance(options.maintenance ?? {});
+  checkEvents(options.events ?? {});
+  const mirrored = compileMirrors(options.mirrors ?? []);
   const clock = options.clock ?? systemClock;
   const log = options.log ?? silentLogger;
   const store = await openStore(options, clock, log);
   const access = await openAccess(options, { clock, log, store });
-  const maintenance = new Maintenance({ store, clock, log, options: options.maintenance ?? {} });
+  const events = new Events({ clock, log });
+  const maintenance = new Maintenance({
+    ...{ store, clock, log, options: options.maintenance ?? {} },
+    collected: (report) => events.collected(report),
+  });
   const administration = new Administration({ maintenance, clock, log });
+  const opened = { store, access, clock, log, events, totals: maintenance.totals };
+  const { operations, webhooks } = await openOperations(options, opened);
+  const protect = options.maintenance?.protect;
+  const mirrors =
+    mirrored.length === 0 ? undefined : new Mirrors({ store, mirrors: mirrored, clock, log, protect });
   const handler = createHandler({
-    administration,
+    mirrors,
+    ...{ administration, operations, events },
     store,
     access,
     clock,
@@ -136,6 +170,8 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
   try {
     await listenOn(server, listen, options.port);
   } catch (error) {
+    await operations.close();
+    await webhooks.close();
     await access.close();
     await store.close();
     throw new RegistrySetupError('ListenFailed', 'The registry cannot listen on this address.', {
@@ -144,7 +180,9 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
     });
   }
   maintenance.start();
+  await mirrors?.start();
   const host = hostOf(server.address(), listen);
+  webhooks.start(host);
   return {
     url: `${options.tls === undefined ? 'http' : 'https'}://${host}`,
     host,
@@ -153,15 +191,21 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
     setUsers: async (users) => access.setUsers(users),
     robots: access.robots,
     maintenance,
+    metricsUrl: operations.url,
+    onEvent: (listener, actions = TOLD) => events.subscribe(actions, listener),
     rotateTokenKey: () => access.tokens?.rotate(),
     setTls: (material) => {
       if ('setSecureContext' in server && tls?.use(server, material) === true)
         access.certificates.forgetAll();
     },
     close: async () => {
-      await shutDown(server, active);
+      operations.health.stopping();
+      await shutDown(server, active, () => mirrors?.stop());
+      await mirrors?.close();
       await administration.close();
       await maintenance.stop();
+      await operations.close();
+      await webhooks.close();
       await access.close();
       await store.close();
     },
@@ -215,6 +259,33 @@ async function openAccess(
   }
 }
 
+/**
+ * Opens what events wait in and where metrics are served. Gives everything up again when that fails.
+ *
+ * @throws RegistrySetupError `ListenFailed`, `DataDirectoryInvalid`
+ */
+async function openOperations(
+  { dataDir, metrics = {}, events: told = {} }: RegistryOptions,
+  opened: Omit<OperationsParts, 'metrics' | 'endpoints'> & { readonly events: Events },
+): Promise<{ operations: Operations; webhooks: Webhooks }> {
+  const { events, ...parts } = opened;
+  const { clock, log, access, store } = parts;
+  let webhooks: Webhooks | undefined;
+  try {
+    const endpoints = told.endpoints ?? [];
+    const sending = new Webhooks({ dataDir, endpoints, events, clock, log, random: Math.random });
+    webhooks = sending;
+    const operations = new Operations({ ...parts, metrics, endpoints: () => sending.states });
+    await operations.listen();
+    return { operations, webhooks };
+  } catch (error) {
+    await webhooks?.close();
+    await access.close();
+    await store.close();
+    throw error;
+  }
+}
+
 function serve(
   handler: Handler,
   options: RegistryOptions,
@@ -255,7 +326,12 @@ async function listenOn(server: Server | TlsServer, listen: string, port: number
   server.off('error', reject);
 }
 
-async function shutDown(server: Server | TlsServer, active: ActiveRequests): Promise<void> {
+/** @param stop ends what requests may still wait for when nobody waits for them any more */
+async function shutDown(
+  server: Server | TlsServer,
+  active: ActiveRequests,
+  stop: () => void,
+): Promise<void> {
   const closed = new Promise<void>((resolve) => {
     server.close(() => resolve());
   });
@@ -263,6 +339,7 @@ async function shutDown(server: Server | TlsServer, active: ActiveRequests): Pro
   const force = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
   await closed;
   clearTimeout(force);
+  stop();
   await active.ended();
 }
 

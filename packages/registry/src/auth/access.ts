@@ -85,6 +85,8 @@ export class Access {
   readonly #clock: Clock;
   readonly #log: Logger;
   #generation = 0;
+  /** Sign-ins that were refused, and those that were told to come later, since the start. */
+  readonly signIns = { refused: 0, slowedDown: 0 };
 
   private constructor(db: AccessDatabase, options: AccessOptions, clock: Clock, log: Logger) {
     checkAccess(options);
@@ -147,12 +149,18 @@ export class Access {
     if (header === undefined || header === NO_CREDENTIALS) {
       return this.#byCertificate(request.socket) ?? this.#anonymous;
     }
-    if (header.length > MAX_CREDENTIAL * 2) throw new UnauthorizedError('invalid_token');
-    const id = this.#remembered.idOf(header);
-    const known = this.#remembered.find(id);
-    if (known !== undefined) return known;
-    const source = sourceOf(request.socket.remoteAddress);
-    return this.#verifying.run(`${id} ${source}`, () => this.#verify(header, id, source));
+    try {
+      if (header.length > MAX_CREDENTIAL * 2) throw new UnauthorizedError('invalid_token');
+      const id = this.#remembered.idOf(header);
+      const known = this.#remembered.find(id);
+      if (known !== undefined) return known;
+      const source = sourceOf(request.socket.remoteAddress);
+      return this.#verifying
+        .run(`${id} ${source}`, () => this.#verify(header, id, source))
+        .catch((error: unknown) => this.#count(error));
+    } catch (error) {
+      return this.#count(error);
+    }
   }
 
   /** Remembers the certificate of a connection whose handshake is over. */
@@ -163,6 +171,12 @@ export class Access {
   async close(): Promise<void> {
     await this.#bcrypt.close();
     this.#db.close();
+  }
+
+  #count(error: unknown): never {
+    if (error instanceof UnauthorizedError) this.signIns.refused += 1;
+    else if (error instanceof RegistryError && error.code === 'TooManyRequests') this.signIns.slowedDown += 1;
+    throw error;
   }
 
   #byCertificate(socket: Socket): Caller | undefined {

@@ -32,6 +32,7 @@ export async function getBlob(exchange: Exchange, name: string, digest: Digest):
     return;
   }
   const range = rangeOf(exchange, etag, size);
+  exchange.events.publish({ action: 'pull', kind: 'blob', repository: name, digest, size }, exchange);
   const sent = store.metadata.holds.transfer(name);
   try {
     await sendBlob(exchange, digest, headers, range);
@@ -43,6 +44,7 @@ export async function getBlob(exchange: Exchange, name: string, digest: Digest):
 /** `DELETE` of a blob (end-10): this repository no longer has it. */
 export async function deleteBlob(exchange: Exchange, name: string, digest: Digest): Promise<void> {
   if (!(await exchange.store.blobs.remove(name, digest))) throw blobUnknown(digest);
+  exchange.events.publish({ action: 'delete', kind: 'blob', repository: name, digest }, exchange);
   send(exchange.response, 202, {});
 }
 

@@ -57,7 +57,7 @@ function scopeFor(route: Route, method: string): string | undefined {
 }
 
 /** Where the client reached us, as it says itself; a header that is no host is not repeated. */
-function baseOf(request: IncomingMessage): string {
+export function baseOf(request: IncomingMessage): string {
   const { socket } = request;
   const scheme = socket instanceof TLSSocket ? 'https' : 'http';
   const host = request.headers.host ?? '';

@@ -2,6 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Caller, UnauthorizedError } from '../auth/caller.ts';
 import type { RegistryAction } from '../auth/policy.ts';
 import { RegistryError } from '../errors.ts';
+import type { Events } from '../ops/events.ts';
+import { REQUEST_ID, requestIdOf } from '../ops/request-id.ts';
 import type { Store } from '../store/store.ts';
 
 /** Headers of an answer, in lower case. */
@@ -14,6 +16,7 @@ export interface Exchange {
   readonly query: URLSearchParams;
   readonly caller: Caller;
   readonly store: Store;
+  readonly events: Events;
   /** Take manifests whose blobs are not there. */
   readonly sparseManifests: boolean;
   /** Milliseconds since the epoch. */
@@ -59,7 +62,7 @@ export function send(
 
 /** Answers with the status and headers of a body that follows. */
 export function sendHead(response: ServerResponse, status: number, headers: Headers): void {
-  response.writeHead(status, { ...BASE_HEADERS, ...headers });
+  response.writeHead(status, { ...BASE_HEADERS, [REQUEST_ID]: requestIdOf(response), ...headers });
 }
 
 /** Answers with a JSON document. */

@@ -4,11 +4,17 @@ import { OciError } from '@mural/oci';
 import type { Access } from '../auth/access.ts';
 import { type Caller, UnauthorizedError } from '../auth/caller.ts';
 import { isStorageError, RegistryError, storageError } from '../errors.ts';
+import type { Events } from '../ops/events.ts';
+import { type Operations, METRICS_PATH } from '../ops/operations.ts';
+import { nameRequest, requestIdOf } from '../ops/request-id.ts';
+import { CLIENT_GONE, type RouteKind } from '../ops/tallies.ts';
+import type { Mirrors } from '../mirror/mirrors.ts';
 import type { Store } from '../store/store.ts';
 import { type Administration, ADMINISTRATION_PATH } from './administration.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
 import { challengeOf, neededActions, TOKEN_PATH } from './challenge.ts';
 import { type Exchange, refuse, send, sendError } from './exchange.ts';
+import { isHealthPath } from '../ops/health.ts';
 import { listReferrers, listRepositories, listTags } from './lists.ts';
 import { deleteManifest, getManifest, putManifest } from './manifests.ts';
 import { parsePath, type Route } from './request.ts';
@@ -20,6 +26,10 @@ export interface HandlerParts {
   readonly store: Store;
   readonly access: Access;
   readonly administration: Administration;
+  readonly operations: Operations;
+  readonly events: Events;
+  /** Answers for repositories that mirror others. */
+  readonly mirrors?: Mirrors | undefined;
   readonly clock: Clock;
   /** Take manifests whose blobs are not there. */
   readonly sparseManifests: boolean;
@@ -37,22 +47,24 @@ export type Handler = (
 
 /** Bytes of a refused body that are read and dropped so that the connection can go on. */
 const DRAIN_LIMIT = 1024 * 1024;
-/** Nginx's number for a client that went away before its answer. */
-const CLIENT_GONE = 499;
 const MAX_LOGGED = 512;
 
 /** The HTTP API of the registry over `parts`. */
 export function createHandler(parts: HandlerParts): Handler {
   return async (request, response, options) => {
     const started = performance.now();
-    const seen: Seen = { route: undefined, user: undefined };
-    const sentBefore = request.socket.bytesWritten;
+    const { tallies } = parts.operations;
+    const { socket } = request;
+    const seen: Seen = { kind: 'unknown', route: undefined, user: undefined, remote: socket.remoteAddress };
+    nameRequest(request, response);
+    tallies.inFlight += 1;
     response.once('close', () => {
-      logAccess(parts.accessLog, request, response, {
-        seen,
-        durationMs: performance.now() - started,
-        bytes: request.socket.bytesWritten - sentBefore,
-      });
+      tallies.inFlight -= 1;
+      const durationMs = performance.now() - started;
+      const status = response.headersSent ? response.statusCode : CLIENT_GONE;
+      tallies.ended(seen.kind, request.method ?? '', status, durationMs);
+      const bytes = tallies.transferred(socket);
+      logAccess(parts.accessLog, request, response, { seen, status, durationMs, ...bytes });
     });
     try {
       await answer(parts, { request, response, seen, expectsContinue: options?.expectsContinue ?? false });
@@ -68,8 +80,11 @@ export function createHandler(parts: HandlerParts): Handler {
 
 /** What was found out about a request, for its line in the log. */
 interface Seen {
+  kind: RouteKind;
   route: Route | undefined;
   user: string | undefined;
+  /** Address of the client, which a connection forgets when it ends. */
+  readonly remote: string | undefined;
 }
 
 interface Incoming {
@@ -85,14 +100,18 @@ async function answer(parts: HandlerParts, incoming: Incoming): Promise<void> {
   const mark = url.indexOf('?');
   const path = mark < 0 ? url : url.slice(0, mark);
   const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
-  const { access } = parts;
+  const { access, operations } = parts;
+  if (!path.startsWith('/v2/') && isHealthPath(path)) {
+    seen.kind = 'health';
+    await operations.health.answer(request, response, path);
+    return;
+  }
   if (path === TOKEN_PATH && access.tokens !== undefined) {
+    seen.kind = 'token';
     seen.user = await answerToken(access, access.tokens, { request, response, query });
     return;
   }
-  const administrative = path.startsWith(ADMINISTRATION_PATH);
-  const parsed = administrative ? undefined : tryParse(path);
-  if (parsed !== undefined && !(parsed instanceof RegistryError)) seen.route = parsed;
+  const parsed = parseFor(path, seen);
   const authenticated = access.authenticate(request);
   const caller = authenticated instanceof Promise ? await authenticated : authenticated;
   seen.user = caller.name;
@@ -105,13 +124,28 @@ async function answer(parts: HandlerParts, incoming: Incoming): Promise<void> {
     query,
     caller,
     store,
+    events: parts.events,
     now: () => clock.now(),
     sparseManifests: parts.sparseManifests,
     expectsContinue: incoming.expectsContinue,
   };
-  if (parsed === undefined)
-    await parts.administration.answer(exchange, path.slice(ADMINISTRATION_PATH.length));
-  else await dispatch(exchange, parsed);
+  if (parsed !== undefined) await (parts.mirrors?.answer(exchange, parsed) ?? dispatch(exchange, parsed));
+  else if (seen.kind === 'metrics') await operations.answerMetrics(request, response, caller);
+  else await parts.administration.answer(exchange, path.slice(ADMINISTRATION_PATH.length));
+}
+
+/** What a path names, noted in `seen`; undefined for what is not of the distribution-spec. */
+function parseFor(path: string, seen: Seen): Route | RegistryError | undefined {
+  if (path === METRICS_PATH) seen.kind = 'metrics';
+  else if (path.startsWith(ADMINISTRATION_PATH)) seen.kind = 'administration';
+  else {
+    const parsed = tryParse(path);
+    if (parsed instanceof RegistryError) return parsed;
+    seen.route = parsed;
+    seen.kind = parsed.kind;
+    return parsed;
+  }
+  return undefined;
 }
 
 function tryParse(path: string): Route | RegistryError {
@@ -238,22 +272,36 @@ function apiError(cause: unknown): RegistryError {
   return new RegistryError('Internal', 'The registry could not do this.', { cause, facts: { reason: code } });
 }
 
+interface Ended {
+  readonly seen: Seen;
+  readonly status: number;
+  readonly durationMs: number;
+  /** Bytes of the request and of the answer, heads included. */
+  readonly received: number;
+  readonly sent: number;
+}
+
+/** The query stays out of the log: it may hold what is secret, such as a token in a place of the client's own choice. */
 function logAccess(
   log: Logger,
   request: IncomingMessage,
   response: ServerResponse,
-  { seen, durationMs, bytes }: { seen: Seen; durationMs: number; bytes: number },
+  { seen, status, durationMs, received, sent }: Ended,
 ): void {
-  const { route, user } = seen;
+  const { kind, route, user, remote } = seen;
   const url = request.url ?? '';
   const mark = url.indexOf('?');
   log.info(
     {
+      requestId: requestIdOf(response),
+      remote,
       method: request.method,
+      route: kind,
       path: (mark < 0 ? url : url.slice(0, mark)).slice(0, MAX_LOGGED),
       ...(route !== undefined && 'repository' in route ? { repository: route.repository } : {}),
-      status: response.headersSent ? response.statusCode : CLIENT_GONE,
-      bytes,
+      status,
+      bytes: sent,
+      received,
       durationMs: Math.round(durationMs * 1000) / 1000,
       ...(user === undefined ? {} : { user }),
       userAgent: (request.headers['user-agent'] ?? '').slice(0, MAX_LOGGED),

@@ -4,6 +4,7 @@ import { type Digest, digestOf, parseDigest } from '../names.ts';
 import type { ManifestRecord, Metadata, Repository } from '../store/metadata.ts';
 import { NON_DISTRIBUTABLE } from '../store/references.ts';
 import type { RegistryAction } from '../auth/policy.ts';
+import type { Change } from '../ops/events.ts';
 import { type Exchange, type Headers, matchesEtag, readBody, refuse, send } from './exchange.ts';
 import { type ManifestReference, requireTag } from './request.ts';
 
@@ -69,6 +70,7 @@ export function getManifest(exchange: Exchange, name: string, reference: Manifes
   }
   const bytes = store.metadata.content(record.digest);
   if (bytes === undefined) throw manifestUnknown(reference);
+  exchange.events.publish({ action: 'pull', ...contentOf(name, record, reference) }, exchange);
   send(response, 200, headers, bytes);
 }
 
@@ -106,6 +108,10 @@ export async function putManifest(
       if (missing !== undefined && !exchange.sparseManifests) throw blobMissing(missing);
     },
   });
+  for (const tag of tags.length === 0 ? [undefined] : tags) {
+    const named = tag === undefined ? reference : { tag };
+    exchange.events.publish({ action: 'push', ...contentOf(name, record, named) }, exchange);
+  }
   response.setHeader('oci-tag', tags.length === 0 || 'tag' in reference ? [] : tags);
   send(response, 201, {
     location: `/v2/${name}/manifests/${digest}`,
@@ -146,7 +152,19 @@ export async function deleteManifest(
       ? await metadata.deleteTag(name, reference.tag)
       : await metadata.deleteManifest(name, reference.digest);
   if (!removed) throw manifestUnknown(reference);
+  const change = { action: 'delete', kind: 'manifest', repository: name, ...reference } as const;
+  exchange.events.publish(change, exchange);
   send(exchange.response, 202, {});
+}
+
+/** A manifest as events tell of it. */
+function contentOf(
+  repository: string,
+  { digest, mediaType, size }: ManifestRecord,
+  reference: ManifestReference,
+): Omit<Change, 'action'> {
+  const tag = 'tag' in reference ? { tag: reference.tag } : {};
+  return { kind: 'manifest', repository, digest, mediaType, size, ...tag };
 }
 
 function findManifest(metadata: Metadata, name: string, reference: ManifestReference): ManifestRecord {

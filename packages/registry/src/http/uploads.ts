@@ -75,11 +75,16 @@ async function mountBlob(exchange: Exchange, name: string, digest: Digest): Prom
   );
   if (readable !== undefined) store.metadata.holds.use(readable, digest);
   if (readable === undefined || !(await store.blobs.mount(name, digest))) return false;
-  created(exchange, name, digest);
+  created(exchange, name, digest, readable);
   return true;
 }
 
-function created({ response }: Exchange, name: string, digest: Digest): void {
+function created(exchange: Exchange, name: string, digest: Digest, from?: string): void {
+  const { response, store, events } = exchange;
+  const size = store.metadata.blob(digest)?.size;
+  const how = from === undefined ? { action: 'push' as const } : { action: 'mount' as const, from };
+  const known = size === undefined ? {} : { size };
+  events.publish({ kind: 'blob', repository: name, digest, ...known, ...how }, exchange);
   send(response, 201, { location: `/v2/${name}/blobs/${digest}`, 'docker-content-digest': digest });
 }
 

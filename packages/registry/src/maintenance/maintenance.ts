@@ -82,9 +82,18 @@ export class Maintenance implements RegistryMaintenance {
   readonly #scrubber: Scrubber;
   readonly #stop = new AbortController();
   readonly #loops: Promise<void>[] = [];
+  readonly #collected: (report: CollectionReport) => void;
 
   /** @throws RegistrySetupError `RulesInvalid` */
-  constructor(parts: { store: Store; clock: Clock; log: Logger; options: MaintenanceOptions }) {
+  constructor(parts: {
+    store: Store;
+    clock: Clock;
+    log: Logger;
+    options: MaintenanceOptions;
+    /** Takes the report of each collection that was no dry run. */
+    collected?: (report: CollectionReport) => void;
+  }) {
+    this.#collected = parts.collected ?? (() => undefined);
     const { store, clock, log, options } = parts;
     this.#store = store;
     this.#clock = clock;
@@ -130,6 +139,7 @@ export class Maintenance implements RegistryMaintenance {
     try {
       const report = await this.#collector.collect({ ...options, signal: this.#signal(signal) });
       this.totals.collected(report);
+      if (!report.dryRun) this.#collected(report);
       return report;
     } catch (error) {
       if (!this.#isOver(signal)) this.totals.collections.failed += 1;

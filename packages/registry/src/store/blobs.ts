@@ -4,7 +4,7 @@ import { type Digest, digestOf, parseDigest } from '../names.ts';
 import { type BlobFiles, type OpenBlob, sameStamp } from './blob-files.ts';
 import type { HashPool } from './hash-pool.ts';
 import { KeyedLock } from './keyed-lock.ts';
-import { Lru } from './lru.ts';
+import { type CacheUse, Lru } from './lru.ts';
 import type { FileStamp, Metadata } from './metadata.ts';
 import type { Quotas } from './quotas.ts';
 
@@ -50,6 +50,11 @@ export class Blobs {
     this.#quotas = parts.quotas;
     this.#log = parts.log;
     this.#cache = new Lru(parts.cacheBytes);
+  }
+
+  /** Small blobs that are kept in memory. */
+  get cache(): CacheUse {
+    return this.#cache;
   }
 
   /** Whether the blob is there and as it was pushed. */

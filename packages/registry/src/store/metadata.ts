@@ -4,7 +4,7 @@ import { type Digest, digestOf, parseDigest } from '../names.ts';
 import type { Database, SqlValue } from './database.ts';
 import { Holders } from './holders.ts';
 import { Holds } from './holds.ts';
-import { Lru } from './lru.ts';
+import { type CacheUse, Lru } from './lru.ts';
 import { referencesOf } from './references.ts';
 import {
   addManifest,
@@ -101,6 +101,11 @@ export class Metadata {
     this.#contents = new Lru(options.cacheBytes);
     this.holds = new Holds(database, clock, options.useMs);
     this.#load();
+  }
+
+  /** Manifests that are kept in memory. */
+  get cache(): CacheUse {
+    return this.#contents;
   }
 
   repository(name: string): Repository | undefined {
