@@ -216,7 +216,11 @@ describe('trustPolicy', () => {
     const subjects = (role: EcrRole) =>
       Object.values(trustPolicy(PRIVATE, { ...shared, role }).Statement[0]?.Condition.StringEquals ?? {})[0];
     expect(subjects('push')).toBe('system:serviceaccount:mural-system:hue');
-    expect(subjects('pull')).toBe('system:serviceaccount:mural-system:source-controller');
+    // The hub pulls as its own spoke, with hue's token.
+    expect(subjects('pull')).toEqual([
+      'system:serviceaccount:mural-system:hue',
+      'system:serviceaccount:mural-system:source-controller',
+    ]);
   });
 
   it.each([

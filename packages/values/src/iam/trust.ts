@@ -42,7 +42,8 @@ const AUDIENCE_ANNOTATION = 'eks.amazonaws.com/audience';
 
 /**
  * The trust policy of IRSA: one statement for each issuer, with the service accounts of that cluster
- * and the audience. On the hub these are hue and source-controller, on a spoke source-controller.
+ * and the audience. On the hub these are hue and source-controller (hue alone where the role only pushes),
+ * on a spoke source-controller.
  *
  * @throws IamError `IssuerMissing`, `IssuerInvalid`, `SpokeUnknown`, `NameInvalid`, `AccountMissing`, `AccountInvalid`
  */
@@ -103,7 +104,8 @@ function subjectsByIssuer(options: TrustOptions): ReadonlyMap<string, readonly s
   };
   if (options.hubIssuer !== undefined) {
     const issuer = readIssuer(options.hubIssuer);
-    if (options.role !== 'pull') add(issuer, options.namespace, 'hue');
+    // Under hue's account, the hub also pulls as its own spoke: one process has one token.
+    add(issuer, options.namespace, 'hue');
     if (options.role !== 'push') add(issuer, options.namespace, 'source-controller');
   }
   if (options.role === 'push') return subjects;
