@@ -29,7 +29,14 @@ import { type Digest, digestOf, DigestVerifier, isDigest, parseDigest } from './
 import { OciError } from './errors.ts';
 import { type Descriptor, ImageIndex, MAX_MANIFEST_BYTES, MEDIA_TYPES, parseManifest } from './manifest.ts';
 import { isValidRegistry, isValidRepository, isValidTag } from './reference.ts';
-import { discard, header, type HttpResponse, readBounded, transportError } from './transport.ts';
+import {
+  contentLength,
+  discard,
+  header,
+  type HttpResponse,
+  readBounded,
+  transportError,
+} from './transport.ts';
 import { tryUpload, type UploadTrial } from './upload-trial.ts';
 
 /** How a registry is reached. */
@@ -76,6 +83,7 @@ const ACCEPT = [
 const MAX_LIST_BYTES = 8 * 1024 * 1024;
 const MAX_PAGES = 1000;
 const MAX_TAGS = 1_000_000;
+const MAX_REFERRERS = 100_000;
 const MS_PER_MIB = 1000;
 
 /**
@@ -195,6 +203,22 @@ export class RegistryClient {
     const call = this.#blobCall('HEAD', repository, content.digest, taken);
     const found = this.#caller.run(call, signal);
     return (await unlessMissing(found)) ?? false;
+  }
+
+  /**
+   * How many bytes a blob has, as the registry says (end-2): nothing is verified.
+   *
+   * @returns `undefined` when the repository does not have it
+   * @throws OciError `ServerError` for an answer without a length
+   */
+  async blobSize(repository: string, digest: Digest, signal?: AbortSignal): Promise<number | undefined> {
+    const call = this.#blobCall('HEAD', repository, digest, async (response) => {
+      await discard(response);
+      const size = contentLength(response);
+      if (size !== undefined) return size;
+      throw new OciError('ServerError', `${this.registry} does not say how large ${digest} is`);
+    });
+    return await unlessMissing(this.#caller.run(call, signal));
   }
 
   /**
@@ -322,7 +346,7 @@ export class RegistryClient {
         if (!index.success)
           throw new OciError('ManifestInvalid', `the referrers of ${digest} are not an index`);
         found.push(...index.data.manifests);
-        return true;
+        return found.length <= MAX_REFERRERS;
       });
     } catch (error) {
       if (!isMissing(error) && !(error instanceof OciError && error.code === 'RequestRefused')) throw error;

@@ -24,6 +24,7 @@ export const API_ERRORS = {
   ManifestInvalid: { status: 400, oci: 'MANIFEST_INVALID' },
   ManifestTooLarge: { status: 413, oci: 'SIZE_INVALID' },
   ManifestUnknown: { status: 404, oci: 'MANIFEST_UNKNOWN' },
+  MirrorReadOnly: { status: 405, oci: 'UNSUPPORTED' },
   MethodUnsupported: { status: 405, oci: 'UNSUPPORTED' },
   NameInvalid: { status: 400, oci: 'NAME_INVALID' },
   NameUnknown: { status: 404, oci: 'NAME_UNKNOWN' },
@@ -40,6 +41,10 @@ export const API_ERRORS = {
   TooManyTags: { status: 414, oci: 'UNSUPPORTED' },
   Unauthorized: { status: 401, oci: 'UNAUTHORIZED' },
 } as const satisfies Record<string, Row>;
+  UpstreamInvalid: { status: 502, oci: 'UNAVAILABLE' },
+  UpstreamRefused: { status: 502, oci: 'UNAVAILABLE' },
+  UpstreamTimeout: { status: 504, oci: 'UNAVAILABLE' },
+  UpstreamUnavailable: { status: 502, oci: 'UNAVAILABLE' },
 
 /** Codes of {@link RegistryError}. */
 export type RegistryErrorCode = keyof typeof API_ERRORS;
@@ -82,6 +87,7 @@ export type RegistrySetupErrorCode =
   | 'ListenInsecure'
   | 'ListenFailed'
   | 'OidcInvalid'
+  | 'MirrorInvalid'
   | 'PolicyInvalid'
   | 'RobotInvalid'
   | 'RobotUnknown'

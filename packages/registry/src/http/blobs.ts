@@ -12,16 +12,7 @@ export async function getBlob(exchange: Exchange, name: string, digest: Digest):
     throw blobUnknown(digest);
   store.metadata.holds.use(name, digest);
   const etag = `"${digest}"`;
-  const headers: Headers = {
-    'docker-content-digest': digest,
-    'content-type': 'application/octet-stream',
-    'content-disposition': 'attachment',
-    'content-length': size,
-    'accept-ranges': 'bytes',
-    etag,
-    'cache-control': 'max-age=31536000, immutable',
-    vary: 'authorization',
-  };
+  const headers = blobHeaders(digest, size);
   if (request.method === 'HEAD') {
     if (!(await store.blobs.intact(digest))) throw blobUnknown(digest);
     send(response, matchesEtag(request.headers['if-none-match'], etag) ? 304 : 200, headers);
@@ -41,6 +32,20 @@ export async function getBlob(exchange: Exchange, name: string, digest: Digest):
   }
 }
 
+/** The headers of an answer with a whole blob. */
+export function blobHeaders(digest: Digest, size: number): Headers {
+  return {
+    'docker-content-digest': digest,
+    'content-type': 'application/octet-stream',
+    'content-disposition': 'attachment',
+    'content-length': size,
+    'accept-ranges': 'bytes',
+    etag: `"${digest}"`,
+    'cache-control': 'max-age=31536000, immutable',
+    vary: 'authorization',
+  };
+}
+
 /** `DELETE` of a blob (end-10): this repository no longer has it. */
 export async function deleteBlob(exchange: Exchange, name: string, digest: Digest): Promise<void> {
   if (!(await exchange.store.blobs.remove(name, digest))) throw blobUnknown(digest);
@@ -58,9 +63,7 @@ async function sendBlob(
   if (blob === undefined) throw blobUnknown(digest);
   const size = blob.kind === 'bytes' ? blob.bytes.length : blob.size;
   const { start, end } = range ?? { start: 0, end: size - 1 };
-  const partial: Headers = range === undefined ? {} : { 'content-range': `bytes ${start}-${end}/${size}` };
-  const status = range === undefined ? 200 : 206;
-  const all = { ...headers, 'content-length': end - start + 1, ...partial };
+  const { status, headers: all } = partOf(headers, range, size);
   if (blob.kind === 'bytes') {
     send(response, status, all, blob.bytes.subarray(start, end + 1));
     return;
@@ -73,7 +76,24 @@ async function sendBlob(
   }
 }
 
-function rangeOf({ request }: Exchange, etag: string, size: number): ByteRange | undefined {
+/** The status and headers of an answer with a range of a blob, or all of it. */
+export function partOf(
+  headers: Headers,
+  range: ByteRange | undefined,
+  size: number,
+): { readonly status: number; readonly headers: Headers } {
+  if (range === undefined) return { status: 200, headers: { ...headers, 'content-length': size } };
+  const { start, end } = range;
+  const partial = { 'content-length': end - start + 1, 'content-range': `bytes ${start}-${end}/${size}` };
+  return { status: 206, headers: { ...headers, ...partial } };
+}
+
+/**
+ * The range that a request asks for; undefined for everything.
+ *
+ * @throws RegistryError `RangeInvalid`
+ */
+export function rangeOf({ request }: Exchange, etag: string, size: number): ByteRange | undefined {
   const condition = request.headers['if-range'];
   if (typeof condition === 'string' && condition !== etag) return undefined;
   const range = parseRange(request.headers.range, size);
@@ -83,6 +103,7 @@ function rangeOf({ request }: Exchange, etag: string, size: number): ByteRange |
   });
 }
 
-function blobUnknown(digest: Digest): RegistryError {
+/** The answer to a blob that the repository does not have. */
+export function blobUnknown(digest: Digest): RegistryError {
   return new RegistryError('BlobUnknown', 'The repository has no such blob.', { facts: { digest } });
 }

@@ -129,7 +129,7 @@ async function answer(parts: HandlerParts, incoming: Incoming): Promise<void> {
     sparseManifests: parts.sparseManifests,
     expectsContinue: incoming.expectsContinue,
   };
-  if (parsed !== undefined) await (parts.mirrors?.answer(exchange, parsed) ?? dispatch(exchange, parsed));
+  if (parsed !== undefined) await dispatch(exchange, parsed, parts.mirrors);
   else if (seen.kind === 'metrics') await operations.answerMetrics(request, response, caller);
   else await parts.administration.answer(exchange, path.slice(ADMINISTRATION_PATH.length));
 }
@@ -184,7 +184,12 @@ function authorise(route: Route, method: string, caller: Caller): void {
 
 type Endpoint = () => void | Promise<void>;
 
-async function dispatch(exchange: Exchange, route: Route): Promise<void> {
+async function dispatch(exchange: Exchange, route: Route, mirrors: Mirrors | undefined): Promise<void> {
+  const mirrored = mirrors?.answer(exchange, route);
+  if (mirrored !== undefined) {
+    await mirrored;
+    return;
+  }
   const endpoints = endpointsOf(exchange, route);
   const endpoint = endpoints[exchange.request.method ?? ''];
   if (endpoint !== undefined) {

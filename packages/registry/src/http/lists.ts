@@ -1,5 +1,6 @@
 import { RegistryError } from '../errors.ts';
 import type { Digest } from '../names.ts';
+import type { Metadata } from '../store/metadata.ts';
 import { pageOf } from '../store/tag-index.ts';
 import { type Exchange, type Headers, send, sendJson } from './exchange.ts';
 
@@ -14,14 +15,19 @@ export function listTags(exchange: Exchange, name: string): void {
   if (repository === undefined) {
     throw new RegistryError('NameUnknown', 'The registry has no such repository.', { facts: { name } });
   }
+  sendTags(exchange, name, (last, limit) => repository.tags.page(last, limit));
+}
+
+/** Answers with the page of tags that a request asks for. */
+export function sendTags(
+  exchange: Exchange,
+  name: string,
+  page: (last: string | undefined, limit: number) => { readonly names: string[]; readonly more: boolean },
+): void {
   const { limit, last } = paging(exchange);
-  const { names, more } = repository.tags.page(last, limit);
-  sendJson(
-    exchange.response,
-    200,
-    { name, tags: names },
-    nextLink(exchange, `/v2/${name}/tags/list`, names, more),
-  );
+  const { names, more } = page(last, limit);
+  const link = nextLink(exchange, `/v2/${name}/tags/list`, names, more);
+  sendJson(exchange.response, 200, { name, tags: names }, link);
 }
 
 /** `GET` of the repositories that the caller may read. */
@@ -35,17 +41,37 @@ export function listRepositories(exchange: Exchange): void {
 
 /** `GET` of what refers to a manifest, whether or not that is there (end-12a, end-12b). */
 export function listReferrers(exchange: Exchange, name: string, subject: Digest): void {
-  const { store, query, response } = exchange;
-  const repository = store.metadata.repository(name);
+  sendReferrers(exchange, name, subject, referrersOf(exchange.store.metadata, name, subject));
+}
+
+/** What refers to a manifest here: descriptors, as JSON, by digest. */
+export function referrersOf(metadata: Metadata, name: string, subject: Digest): Map<Digest, string> {
+  const repository = metadata.repository(name);
+  const found = new Map<Digest, string>();
+  for (const digest of repository?.referrers.get(subject) ?? []) {
+    const referrer = repository?.manifests.get(digest)?.referrer;
+    if (referrer !== undefined) found.set(digest, referrer);
+  }
+  return found;
+}
+
+/** Answers with the page of referrers that a request asks for. */
+export function sendReferrers(
+  exchange: Exchange,
+  name: string,
+  subject: Digest,
+  referrers: ReadonlyMap<Digest, string>,
+): void {
+  const { query, response } = exchange;
   const filter = query.get('artifactType') ?? '';
-  const sorted = [...(repository?.referrers.get(subject) ?? [])].sort();
+  const sorted = [...referrers.keys()].sort();
   const descriptors: string[] = [];
   let bytes = 0;
   let cursor: string | undefined;
   const page = pageOf(sorted, query.get('last') ?? undefined, MAX_PAGE);
   let more = page.more;
   for (const digest of page.names) {
-    const referrer = repository?.manifests.get(digest as Digest)?.referrer;
+    const referrer = referrers.get(digest as Digest);
     if (referrer !== undefined && hasArtifactType(referrer, filter)) {
       if (descriptors.length > 0 && bytes + referrer.length > MAX_REFERRERS_BYTES) {
         more = true;

@@ -37,7 +37,8 @@ interface TaggedPush {
   readonly tags: readonly string[];
 }
 
-interface CheckedManifest {
+/** What a manifest says that matters to the registry. */
+export interface CheckedManifest {
   readonly mediaType: string;
   readonly blobs: readonly Reference[];
   readonly children: readonly Reference[];
@@ -204,7 +205,7 @@ function contentType(exchange: Exchange): string | undefined {
  *
  * @throws RegistryError `ManifestInvalid`, or OciError of the same meaning
  */
-function checkManifest(bytes: Buffer, served: string | undefined): CheckedManifest {
+export function checkManifest(bytes: Buffer, served: string | undefined): CheckedManifest {
   if (served !== undefined && !MANIFEST_TYPES.includes(served)) {
     throw new RegistryError('ManifestInvalid', 'The Content-Type is not that of a manifest or an index.', {
       facts: { contentType: served.slice(0, 200) },
@@ -268,7 +269,8 @@ function requireSize(digest: Digest, size: number, stored: number | undefined): 
   });
 }
 
-function recordOf(manifest: CheckedManifest, digest: Digest, size: number, now: number): ManifestRecord {
+/** What the metadata keep of a manifest. */
+export function recordOf(manifest: CheckedManifest, digest: Digest, size: number, now: number): ManifestRecord {
   const { mediaType, subject, artifactType, annotations } = manifest;
   if (subject === undefined) return { digest, mediaType, size, pushedAt: now };
   const referrer = JSON.stringify({ mediaType, digest, size, artifactType, annotations });

@@ -47,7 +47,7 @@ export async function sendFile(
 }
 
 /** Resolves once the bytes have left the buffer: true, or false when the connection is gone. */
-function write(response: ServerResponse, bytes: Buffer): Promise<boolean> {
+export function write(response: ServerResponse, bytes: Uint8Array): Promise<boolean> {
   if (response.destroyed) return Promise.resolve(false);
   return new Promise((resolve) => {
     const closed = (): void => resolve(false);

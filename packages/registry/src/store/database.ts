@@ -42,6 +42,14 @@ const MIGRATIONS = [
   CREATE TABLE damaged (digest TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
   CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE mirrored_tags (
+    repository TEXT NOT NULL, name TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (repository, name)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE mirrored_manifests (
+    repository TEXT NOT NULL, name TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (repository, name)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 const SCHEMA_VERSION = MIGRATIONS.length;
 
