@@ -38,6 +38,11 @@ export interface HubOptions {
   readonly registries: readonly HubRegistry[];
   /** How a spoke reaches the registry. Spokes are put into the registry with its URL, and if there is none into the first. */
   spokeRegistry(spoke: Spoke): SpokeRegistrySettings;
+  /**
+   * Whether a spoke is moved to another registry at once, although it does not report that it can read
+   * that one: somebody said so.
+   */
+  readonly assumedMoved?: ((spoke: Spoke) => boolean) | undefined;
   /** Accounts of spokes in the registry; without them, the Secrets are the operator's business. */
   readonly accounts?: SpokeAccounts | undefined;
   /** Paths of programs that render; those that are not given are looked for on `searchPath`. */
@@ -88,6 +93,7 @@ export async function startHub(options: HubOptions): Promise<Hub> {
     spokes: caches.spokes,
     registries,
     spokeRegistry: (spoke) => options.spokeRegistry(spoke),
+    assumedMoved: (spoke) => options.assumedMoved?.(spoke) === true,
     onChange: (keys) => deployments.enqueue(keys),
     recheckMs,
   });

@@ -190,6 +190,14 @@ export const SpokeStatus = z.strictObject({
     .describe(
       'Repository that every source of the delivery was last fetched from; absent while they differ.',
     ),
+  groupRegistryUrl: z
+    .string()
+    .optional()
+    .describe('The same of all sources but that of the root: what the spoke can read beside its root.'),
+  rootRegistryUrl: z
+    .string()
+    .optional()
+    .describe('Repository that the source of the root names, whether or not it can be fetched.'),
   workloads: z.array(SpokeWorkload).optional(),
 });
 export type SpokeStatus = z.infer<typeof SpokeStatus>;

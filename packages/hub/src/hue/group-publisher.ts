@@ -106,7 +106,8 @@ export class GroupPublisher {
     // Nobody reads it, or only spokes that are to stay at what they have.
     if (group === undefined || members.length === 0) return undefined;
     const again = { requeueAfterMs: jitter(recheckMs, 0.1, random) };
-    const all = [...members, ...this.#leaving(members, before)];
+    const leaving = before === undefined ? this.#recorded(group, members) : this.#leaving(members, before);
+    const all = [...members, ...leaving];
     const fresh = before !== undefined && clock.now() - before.seenAt < recheckMs / 2;
     if (fresh && before.fingerprint === fingerprintOf(all)) {
       this.#options.onPublished(group);
@@ -159,8 +160,7 @@ export class GroupPublisher {
    * Spokes that the published artifact has and that are no active members any more. They keep what they
    * have until they are seen to read elsewhere: a source that moves late must not fail meanwhile.
    */
-  #leaving(members: readonly Member[], before: PublishedGroup | undefined): Member[] {
-    if (before === undefined) return [];
+  #leaving(members: readonly Member[], before: PublishedGroup): Member[] {
     const { fleet } = this.#options;
     const active = new Set(members.map(({ name }) => name));
     return [...before.members.values()].filter(({ name }) => {
@@ -169,6 +169,26 @@ export class GroupPublisher {
       if (spoke.spec?.suspend === true) return true;
       return !fleet.hasMoved(spoke);
     });
+  }
+
+  /**
+   * The same by what is recorded, for a process that has not published the group yet: who had been in
+   * it and was on the way to another registry when the hub ended. They are about to read the settings
+   * of the other registry; until then those of the group's other members do.
+   */
+  #recorded(group: Group, members: readonly Member[]): Member[] {
+    const { fleet } = this.#options;
+    const [example] = members;
+    if (example === undefined || fleet.registries.all.length < 2) return [];
+    return fleet.spokes
+      .list()
+      .filter((spoke) => fleet.mayRead(spoke, group))
+      .map(({ metadata: { name = '' } }) => ({
+        name,
+        settings: example.settings,
+        content: fleet.contents.of(name),
+      }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   #fail(key: string, error: unknown, deployments: Iterable<string>): void {

@@ -173,7 +173,8 @@ export class OwnRootPublisher {
     const settings = this.#options.fleet.settingsOf(name);
     if (settings === undefined) throw new Error(`there are no settings of the spoke ${name}`);
     const suspended = spoke.spec?.suspend === true;
-    return await packArtifact({ files: ownRootFiles(name, settings, { id, suspended }) });
+    const rootStays = this.#options.fleet.rootStays(spoke);
+    return await packArtifact({ files: ownRootFiles(name, settings, { id, suspended, rootStays }) });
   }
 
   /** A failure is logged and tried again, and nothing waits for it. */

@@ -43,6 +43,14 @@ const RETRY_INTERVAL = '1m';
 /** Keeps the source of the root when the root itself goes, or a root comes that does not have it (Flux). */
 const KEEP = { 'kustomize.toolkit.fluxcd.io/prune': 'disabled' };
 
+/** The group of a spoke, as its own root is to have it. */
+export interface OwnRootGroup {
+  readonly id: string;
+  readonly suspended: boolean;
+  /** Whether the source of the root is left as the spoke has it: see `moves.ts`. */
+  readonly rootStays?: boolean;
+}
+
 /**
  * The files of a spoke's own root: its own source, so that the spoke follows the settings of the hub,
  * and source and applier of its group. They depend on their input alone, and change only when the spoke
@@ -51,7 +59,7 @@ const KEEP = { 'kustomize.toolkit.fluxcd.io/prune': 'disabled' };
 export function ownRootFiles(
   spoke: string,
   settings: SpokeRegistrySettings,
-  group: { readonly id: string; readonly suspended: boolean },
+  group: OwnRootGroup,
 ): RootFile[] {
   const root = object('source.toolkit.fluxcd.io/v1', 'OCIRepository', ROOT_NAME, {
     spec: rootSource(spoke, settings),
@@ -75,10 +83,15 @@ export function ownRootFiles(
   return [
     { path: '000-root.yaml', content: emitDocuments([marker(ROOT_NAME, { spoke })]) },
     { path: 'group.yaml', content: emitDocuments([source, applier]) },
-    {
-      path: 'root.yaml',
-      content: emitDocuments([{ ...root, metadata: { ...root.metadata, annotations: KEEP } }]),
-    },
+    // Without it the spoke keeps the one that it has, for that is never pruned.
+    ...(group.rootStays === true
+      ? []
+      : [
+          {
+            path: 'root.yaml',
+            content: emitDocuments([{ ...root, metadata: { ...root.metadata, annotations: KEEP } }]),
+          },
+        ]),
   ];
 }
 

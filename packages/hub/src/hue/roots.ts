@@ -12,6 +12,7 @@ import type { SpokeRegistrySettings } from '../settings.ts';
 import { Contents } from './contents.ts';
 import { GroupPublisher } from './group-publisher.ts';
 import { type Group, groupKey, Groups, validGroupId } from './groups.ts';
+import { readsGroupFrom, rootStays } from './moves.ts';
 import { Nudges } from './nudges.ts';
 import { OwnRootPublisher, type PublishedOwnRoot } from './own-root-publisher.ts';
 import type { Registries } from './registries.ts';
@@ -23,6 +24,8 @@ export interface RootsOptions {
   readonly spokes: Cache<Spoke>;
   readonly registries: Registries;
   spokeRegistry(spoke: Spoke): SpokeRegistrySettings;
+  /** Whether a spoke counts as able to read what it is sent to, although it does not report so. */
+  assumedMoved?(spoke: Spoke): boolean;
   /** Told of the deployments whose publication to some spoke went on, or failed. */
   onChange(deployments: Iterable<string>): void;
   /** How often the registry is asked whether it still has what was published, in milliseconds. */
@@ -40,8 +43,15 @@ export interface FleetState {
   readonly registries: Registries;
   /** The settings that are in force for a spoke. */
   settingsOf(spoke: string): SpokeRegistrySettings | undefined;
-  /** Whether a spoke says that it has the root that was last published for it. */
+  /**
+   * Whether a spoke says that it does not need the group any more that it was in before: it has the root
+   * that was last published for it, or all but that comes from where it is to read.
+   */
   hasMoved(spoke: Spoke): boolean;
+  /** Whether the source of the root of a spoke is left as it is, for the spoke has not confirmed its move. */
+  rootStays(spoke: Spoke): boolean;
+  /** Whether a spoke that was placed elsewhere may still read a group, by what is recorded of it. */
+  mayRead(spoke: Spoke, group: Group): boolean;
 }
 
 /** How long changes are collected before they are published: many workloads applied together are one artifact. */
@@ -128,9 +138,26 @@ export class Roots implements FleetState {
     return this.#settings.get(spoke);
   }
 
-  hasMoved({ metadata, status }: Spoke): boolean {
-    const own = this.#ownPublisher.published(metadata.name ?? '');
-    return own !== undefined && own.digest === status?.rootDigest;
+  hasMoved(spoke: Spoke): boolean {
+    const name = spoke.metadata.name ?? '';
+    const own = this.#ownPublisher.published(name);
+    if (own !== undefined && own.digest === spoke.status?.rootDigest) return true;
+    return readsGroupFrom(spoke, this.settingsOf(name)?.url);
+  }
+
+  rootStays(spoke: Spoke): boolean {
+    const settings = this.settingsOf(spoke.metadata.name ?? '');
+    if (settings === undefined || this.#options.assumedMoved?.(spoke) === true) return false;
+    return rootStays(spoke, settings.url);
+  }
+
+  mayRead(spoke: Spoke, group: Group): boolean {
+    const now = this.groups.of(spoke.metadata.name ?? '');
+    if (now === undefined || now.registry === group.registry || recordedGroup(spoke) !== group.id)
+      return false;
+    const url = spoke.status?.rootRegistryUrl;
+    const fromThere = url === undefined || this.registries.homeOf({ url }).url === group.registry;
+    return fromThere && !this.hasMoved(spoke);
   }
 
   /**
@@ -159,7 +186,8 @@ export class Roots implements FleetState {
 
   /** Whether the registry that a spoke reads has its root by now: told earlier, it would look in vain. */
   #isReadable(spoke: string, { heldBy }: PublishedOwnRoot): boolean {
-    const url = this.#options.spokes.get(spoke)?.status?.registryUrl;
+    const { rootRegistryUrl, registryUrl } = this.#options.spokes.get(spoke)?.status ?? {};
+    const url = rootRegistryUrl ?? registryUrl;
     return heldBy.has(url ?? '') || !this.registries.all.some((registry) => registry.url === url);
   }
 
@@ -234,6 +262,7 @@ export class Roots implements FleetState {
       !jsonEqual(now.spec, before.spec) ||
       now.metadata.deletionTimestamp !== before.metadata.deletionTimestamp ||
       now.metadata.uid !== before.metadata.uid ||
+      this.rootStays(now) !== this.rootStays(before) ||
       // Somebody took the annotation away, or wrote another group into it.
       (recordedGroup(now) !== recordedGroup(before) && recordedGroup(now) !== this.groups.of(name)?.id)
     );

@@ -28,6 +28,8 @@ export interface FleetSpoke {
   readonly name: string;
   /** Repository that everything on it was last fetched from, as it reports. */
   readonly registryUrl: string | undefined;
+  /** Repository that its root comes from, as it reports. */
+  readonly rootRegistryUrl: string | undefined;
   /** Whether it has ever reported. */
   readonly reports: boolean;
   /** Whether its last report is recent. */
@@ -113,6 +115,7 @@ function fleetSpoke(spoke: Spoke, wanted: ReadonlyMap<string, string> | undefine
   return {
     name,
     registryUrl: status?.registryUrl,
+    rootRegistryUrl: status?.rootRegistryUrl,
     reports: status?.lastHeartbeatTime !== undefined,
     connected: isConnected(spoke),
     suspended: spoke.spec?.suspend === true,
@@ -145,6 +148,8 @@ function isFromValues({ metadata }: Spoke): boolean {
 }
 
 function complaintOf(spoke: Spoke): string | undefined {
+  const unfetched = findCondition(conditionsOf(spoke), 'FetchFailed');
+  if (unfetched?.status === 'True') return `FetchFailed, ${unfetched.reason}: ${unfetched.message}`;
   const failing = conditionsOf(spoke).find(({ status, type }) => status === 'False' && type !== 'Stalled');
   if (failing !== undefined) return `${failing.type} is False, ${failing.reason}: ${failing.message}`;
   const workload = spoke.status?.workloads?.find(({ ready }) => ready !== 'True');

@@ -252,6 +252,7 @@ export class FakeFleet implements MigrationPorts {
     return {
       ...{ name, reports, connected, suspended, fixedUrl, wanted, complaint },
       registryUrl: report.url,
+      rootRegistryUrl: report.url,
       ownUrl: fixedUrl ?? (spoke.fromValues ? URLS.from : undefined),
       running: report.running,
     };

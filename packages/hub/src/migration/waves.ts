@@ -23,6 +23,7 @@ export async function moveSpokes(session: Session): Promise<void> {
   for (;;) {
     const fleet = await session.fleet();
     if (session.state.wave.length > 0) {
+      await assume(session);
       await confirm(session, arriving(session, fleet), wanted);
       await session.update({ waves: session.state.waves + 1, wave: [], behind: {} });
       continue;
@@ -36,6 +37,13 @@ export async function moveSpokes(session: Session): Promise<void> {
     await begin(session, fleet, wave);
     wanted = new Map(wave.map((spoke) => [spoke.name, spoke.wanted]));
   }
+}
+
+/** Writes down who of the wave under way counts as moved, so that the hub moves its root, too. */
+async function assume(session: Session): Promise<void> {
+  const { state, plan } = session;
+  const named = plan.assumed.filter((name) => state.wave.includes(name) && !state.assumed.includes(name));
+  if (named.length > 0) await session.update({ assumed: [...state.assumed, ...named].sort() });
 }
 
 /** Spokes of the wave under way that are still to be seen at the target. */
@@ -142,7 +150,7 @@ function isMoved(
 function notMoved(session: Session, spokes: readonly FleetSpoke[]): MigrationError {
   const [first] = spokes;
   const name = first?.name ?? '';
-  const where = first?.registryUrl ?? 'registries that differ, or that it does not tell';
+  const where = whereOf(first);
   const silentSince = first?.connected === false ? ', and the hub does not hear it' : '';
   const complaint = first?.complaint === undefined ? '' : `; ${first.complaint}`;
   const others =
@@ -156,6 +164,12 @@ function notMoved(session: Session, spokes: readonly FleetSpoke[]): MigrationErr
       retryable: true,
     },
   );
+}
+
+function whereOf(spoke: FleetSpoke | undefined): string {
+  if (spoke?.registryUrl !== undefined) return spoke.registryUrl;
+  if (spoke?.rootRegistryUrl === undefined) return 'registries that differ, or that it does not tell';
+  return `its root from ${spoke.rootRegistryUrl}, and could not fetch all of the rest`;
 }
 
 function silent(session: Session, staying: readonly FleetSpoke[]): MigrationError {

@@ -2,6 +2,7 @@ import { backoff, type Clock, jitter, jsonEqual, type Logger, type Random, rfc33
 import {
   type Cache,
   changedBesidesStatus,
+  type Condition,
   createCache,
   type KubeClient,
   type Kustomization,
@@ -11,6 +12,7 @@ import {
   parsePublishedRoot,
   PUBLISHED_ROOT_ANNOTATION,
   RECONCILE_REQUEST_ANNOTATION,
+  removeCondition,
   setCondition,
   type Spoke,
   SPOKES,
@@ -18,7 +20,7 @@ import {
 } from '@mural/kube';
 import { digestOfRevision } from '../apply/run.ts';
 import { LatestObjects } from '../latest.ts';
-import { GROUP_NAME, reportOf, ROOT_NAME } from './report.ts';
+import { fetchFailureOf, GROUP_NAME, reportOf, ROOT_NAME } from './report.ts';
 
 /** What {@link startAgent} needs. */
 export interface AgentOptions {
@@ -155,11 +157,16 @@ class Agent implements SpokeAgent {
   async #report(signal: AbortSignal): Promise<void> {
     const { hub, name, kustomizations, sources, clock, version } = this.#options;
     const told = this.#told.get(name)?.status;
-    const { workloads, ...delivery } = reportOf(kustomizations.list(), sources.list());
+    const fetched = sources.list();
+    const { workloads, ...delivery } = reportOf(kustomizations.list(), fetched);
     const now = clock.now();
     const unready = workloads.filter(({ ready }) => ready !== 'True').length;
     const status: SpokeStatus = {
-      conditions: setCondition(told?.conditions, this.#readiness(unready, workloads.length), now),
+      conditions: setCondition(
+        this.#fetching(told?.conditions, fetched, now),
+        this.#readiness(unready, workloads.length),
+        now,
+      ),
       workloads: [...workloads],
       ...(version === undefined ? {} : { agentVersion: version }),
       ...delivery,
@@ -190,6 +197,17 @@ class Agent implements SpokeAgent {
       message,
       ...(generation === undefined ? {} : { observedGeneration: generation }),
     };
+  }
+
+  /** `FetchFailed` while a source of the delivery fails, as the source itself has it. */
+  #fetching(
+    conditions: readonly Condition[] | undefined,
+    sources: readonly OCIRepository[],
+    now: number,
+  ): Condition[] {
+    const failure = fetchFailureOf(sources);
+    if (failure === undefined) return removeCondition(conditions, 'FetchFailed');
+    return setCondition(conditions, { type: 'FetchFailed', status: 'True', ...failure }, now);
   }
 
   /** When the hub has published something else than what is stored here, the source is asked to look at once. */

@@ -17,11 +17,16 @@ export const ROOT_NAME = 'mural-root';
 /** Name of those that deliver its workloads, from the artifact of its group. */
 export const GROUP_NAME = 'mural-group';
 
+/** Characters of a message that is reported. */
+const MESSAGE_LIMIT = 2000;
+
 /** What a spoke runs, as it reports it. */
 export interface SpokeReport {
   readonly rootDigest: string | undefined;
   readonly groupDigest: string | undefined;
   readonly registryUrl: string | undefined;
+  readonly groupRegistryUrl: string | undefined;
+  readonly rootRegistryUrl: string | undefined;
   readonly workloads: readonly SpokeWorkload[];
 }
 
@@ -36,14 +41,46 @@ export function reportOf(
         ({ metadata }) => metadata.namespace === MURAL_NAMESPACE && metadata.name === wanted,
       ),
     );
+  const delivery = sources.filter(isOfDelivery);
+  const root = delivery.find(({ metadata }) => metadata.name === ROOT_NAME);
+  const others = delivery.filter((source) => source !== root);
   return {
     rootDigest: digestOf(ROOT_NAME),
     groupDigest: digestOf(GROUP_NAME),
-    registryUrl: registryOf(sources.filter(isOfDelivery)),
+    registryUrl: registryOf(delivery),
+    // Workloads without their group say nothing about what the group is fetched from.
+    groupRegistryUrl: others.some(({ metadata }) => metadata.name === GROUP_NAME)
+      ? registryOf(others)
+      : undefined,
+    rootRegistryUrl: root?.spec.url,
     workloads: kustomizations
       .flatMap((kustomization) => workloadOf(kustomization) ?? [])
       .sort((a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name)),
   };
+}
+
+/** Why what a spoke is to have cannot be fetched: of the first source that fails, its root before its group. */
+export function fetchFailureOf(
+  sources: readonly OCIRepository[],
+): Pick<Condition, 'reason' | 'message'> | undefined {
+  const rank = ({ metadata }: OCIRepository): number =>
+    metadata.name === ROOT_NAME ? 0 : metadata.name === GROUP_NAME ? 1 : 2;
+  const failing = sources
+    .filter(isOfDelivery)
+    .flatMap((source) => {
+      const ready = findCondition(conditionsOf(source), 'Ready');
+      return ready?.status === 'False' ? [{ source, ready }] : [];
+    })
+    .sort(
+      (a, b) =>
+        rank(a.source) - rank(b.source) ||
+        compare(a.source.metadata.name ?? '', b.source.metadata.name ?? ''),
+    );
+  const [first] = failing;
+  if (first === undefined) return undefined;
+  const { ready, source } = first;
+  const message = `OCIRepository ${source.metadata.name ?? ''}: ${ready.message}`;
+  return { reason: ready.reason, message: message.slice(0, MESSAGE_LIMIT) };
 }
 
 function isOfDelivery({ metadata }: OCIRepository): boolean {

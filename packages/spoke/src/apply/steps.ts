@@ -16,6 +16,7 @@ import {
   KustomizationSpec,
   type OCIRepository,
   ReconcileError,
+  type UnstructuredObject,
 } from '@mural/kube';
 import { unpackLayer } from '@mural/oci';
 import { conditionMessage, splitKey } from '../status.ts';
@@ -159,7 +160,7 @@ async function readArtifact(run: ApplyRun, tools: ApplyTools): Promise<FileTree>
 export async function apply(run: ApplyRun, tools: ApplyTools, signal: AbortSignal): Promise<void> {
   const { name, namespace } = splitKey(run.key);
   try {
-    run.applied = await applyObjects(tools, run.objects, {
+    run.applied = await applyObjects(tools, withoutChangedSource(run, tools), {
       force: run.spec.force,
       records: run.records,
       known: new Set(run.known.map(({ id }) => id)),
@@ -171,6 +172,26 @@ export async function apply(run: ApplyRun, tools: ApplyTools, signal: AbortSigna
     signal.throwIfAborted();
     throw failure(run, 'ReconciliationFailed', cause);
   }
+}
+
+/**
+ * The objects but the Kustomization's own source while that has been changed and not been fetched since:
+ * what was stored before the change must not take back where the source now looks, for the place that
+ * it looked at may be gone.
+ */
+function withoutChangedSource(run: ApplyRun, tools: ApplyTools): readonly UnstructuredObject[] {
+  const key = sourceKey(run.object);
+  const source = tools.findSource(key);
+  if (source === undefined || source.status?.observedGeneration === source.metadata.generation)
+    return run.objects;
+  const own = splitKey(key);
+  return run.objects.filter(
+    ({ apiVersion, kind, metadata }) =>
+      kind !== 'OCIRepository' ||
+      apiVersion !== source.apiVersion ||
+      metadata.name !== own.name ||
+      metadata.namespace !== own.namespace,
+  );
 }
 
 /** Step 6: objects that left the set are deleted; those that could not be stay in the inventory. */
