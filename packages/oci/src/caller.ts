@@ -1,5 +1,13 @@
 import { Readable } from 'node:stream';
-import { type Clock, type Logger, type ProcessEnvironment, type Random, redactUrl, retry } from '@mural/core';
+import {
+  backoff,
+  type Clock,
+  type Logger,
+  type ProcessEnvironment,
+  type Random,
+  redactUrl,
+  retry,
+} from '@mural/core';
 import { Authenticator, type Scope } from './auth.ts';
 import { namedAction } from './cloud/ecr-refusals.ts';
 import type { CredentialProvider } from './credentials.ts';
@@ -45,6 +53,8 @@ export interface CallerOptions {
 }
 
 const ATTEMPTS = 4;
+/** A burst of others can empty the bucket for longer than a server is usually away. */
+const THROTTLED_ATTEMPTS = 8;
 const BASE_MS = 200;
 const CAP_MS = 10_000;
 const THROTTLED_MS = 1000;
@@ -101,18 +111,29 @@ export class Caller {
     signal: AbortSignal,
     action: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
+    let failures = 0;
+    let throttled: OciError | undefined;
+    const tally = (error: unknown): boolean | number => {
+      failures += 1;
+      throttled = error instanceof OciError && error.code === 'RateLimited' ? error : undefined;
+      if (throttled === undefined && failures >= ATTEMPTS) return false;
+      return this.#worthAnotherTry(error, { what, failures, signal });
+    };
     try {
       return await retry(() => action(signal), {
-        attempts: ATTEMPTS,
+        attempts: THROTTLED_ATTEMPTS,
         baseMs: BASE_MS,
         capMs: CAP_MS,
         clock: this.clock,
         random: this.#options.random,
         signal,
-        shouldRetry: (error) => this.#worthAnotherTry(error, what, signal),
+        shouldRetry: tally,
       });
     } catch (error) {
-      if (signal.aborted) throw signal.reason;
+      const reason: unknown = signal.reason;
+      // Time that ran out while the registry was throttling: that says more than the time.
+      if (throttled !== undefined && reason instanceof OciError) throw throttled;
+      if (signal.aborted) throw reason;
       throw error;
     }
   }
@@ -140,13 +161,18 @@ export class Caller {
     await this.#transport.close();
   }
 
-  #worthAnotherTry(error: unknown, what: string, signal: AbortSignal): boolean | number {
+  #worthAnotherTry(
+    error: unknown,
+    { what, failures, signal }: { what: string; failures: number; signal: AbortSignal },
+  ): boolean | number {
     if (signal.aborted || !(error instanceof OciError) || !error.retryable) return false;
     this.#options.log.debug({ code: error.code, what }, 'a registry call is tried again');
     const asked = error.facts['retryAfterMs'];
     if (typeof asked === 'number') return asked;
     // A bucket that is empty fills within seconds, not within the first short delays.
-    return error.code === 'RateLimited' ? THROTTLED_MS * (0.5 + this.#options.random()) : true;
+    return error.code === 'RateLimited'
+      ? backoff(failures, THROTTLED_MS, CAP_MS, this.#options.random)
+      : true;
   }
 
   async #follow(call: Call<unknown>, signal: AbortSignal): Promise<HttpResponse> {

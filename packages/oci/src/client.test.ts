@@ -241,6 +241,37 @@ describe('retries', () => {
       code: 'RateLimited',
       message: expect.stringContaining('slow down') as string,
     });
+    expect(registry.requests).toHaveLength(8);
+  });
+
+  it('outlast a registry that throttles for a while', async () => {
+    const registry = await registryOf();
+    registry.addManifest(REPO, EMPTY, 'v1');
+    registry.fail({ times: 6, fault: { kind: 'answer', status: 429 } });
+    const clock = new FakeClock();
+    const started = clock.now();
+    const getting = clientOf(registry, { clock }).getManifest(REPO, 'v1');
+    await passTime(clock, getting);
+    expect((await getting).digest).toBe(digestOf(EMPTY));
+    expect(clock.now() - started).toBeGreaterThan(15_000);
+  });
+
+  it('that run out of time while the registry throttles say so', async () => {
+    const registry = await registryOf();
+    registry.fail({ fault: { kind: 'answer', status: 429 } });
+    const clock = new FakeClock();
+    const failing = clientOf(registry, { clock, timeoutMs: 5000 }).getManifest(REPO, 'v1');
+    await passTime(clock, failing);
+    await expect(failing).rejects.toMatchObject({ code: 'RateLimited' });
+  });
+
+  it('give up sooner on what is not a throttle', async () => {
+    const registry = await registryOf();
+    registry.fail({ fault: { kind: 'answer', status: 503 } });
+    const clock = new FakeClock();
+    const failing = clientOf(registry, { clock }).getManifest(REPO, 'v1');
+    await passTime(clock, failing);
+    await expect(failing).rejects.toMatchObject({ code: 'ServerError' });
     expect(registry.requests).toHaveLength(4);
   });
 
