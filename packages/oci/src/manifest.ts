@@ -110,7 +110,7 @@ function mediaTypeOf(document: Record<string, unknown>, contentType: string | un
 function readJson(bytes: Uint8Array): Record<string, unknown> {
   let document: unknown;
   try {
-    document = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    document = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (cause) {
     throw invalid('it is not JSON', cause);
   }

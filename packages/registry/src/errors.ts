@@ -31,6 +31,7 @@ export const API_ERRORS = {
   PaginationInvalid: { status: 400, oci: 'PAGINATION_NUMBER_INVALID' },
   QuotaExceeded: { status: 403, oci: 'DENIED' },
   RangeInvalid: { status: 416, oci: 'RANGE_INVALID' },
+  RequestTooSlow: { status: 408, oci: 'UNAVAILABLE' },
   RouteUnknown: { status: 404, oci: 'UNSUPPORTED' },
   ScopeInvalid: { status: 400, oci: 'UNSUPPORTED' },
   SizeInvalid: { status: 400, oci: 'SIZE_INVALID' },

@@ -66,6 +66,8 @@ export interface RegistryOptions extends AccessOptions {
   readonly sparseManifests?: boolean;
   /** How long a connection may be silent in the middle of a request, in milliseconds; 2 minutes unless told. */
   readonly idleTimeoutMs?: number;
+  /** How long the headers of a request may take, in milliseconds; 20 seconds unless told. */
+  readonly headersTimeoutMs?: number;
   /** The file system of the machine unless told. */
   readonly disk?: Disk;
 }
@@ -293,7 +295,8 @@ function serve(
 ): Server | TlsServer {
   const settings = {
     maxHeaderSize: MAX_HEADER_BYTES,
-    headersTimeout: HEADERS_MS,
+    headersTimeout: options.headersTimeoutMs ?? HEADERS_MS,
+    connectionsCheckingInterval: Math.min(options.headersTimeoutMs ?? HEADERS_MS, 10_000),
     // Of a whole request: a large layer over a slow link takes as long as it takes, but never falls silent.
     requestTimeout: 0,
     keepAliveTimeout: KEEP_ALIVE_MS,

@@ -5,6 +5,7 @@ import { RegistryError } from '../errors.ts';
 import type { Events } from '../ops/events.ts';
 import { REQUEST_ID, requestIdOf } from '../ops/request-id.ts';
 import type { Store } from '../store/store.ts';
+import { steady } from './body-rate.ts';
 
 /** Headers of an answer, in lower case. */
 export type Headers = Record<string, string | number>;
@@ -89,7 +90,7 @@ export function sendError(response: ServerResponse, error: RegistryError): void 
  * The body of a request as it arrives. Leaving the loop early does not tear the connection down, so
  * that the request can still be answered.
  *
- * @throws RegistryError `EncodingUnsupported`
+ * @throws RegistryError `EncodingUnsupported`; `RequestTooSlow` while it is read
  */
 export function bodyOf(exchange: Exchange): AsyncIterable<Buffer> {
   const { request, response } = exchange;
@@ -101,9 +102,10 @@ export function bodyOf(exchange: Exchange): AsyncIterable<Buffer> {
     exchange.expectsContinue = false;
     response.writeContinue();
   }
-  return {
+  const body = {
     [Symbol.asyncIterator]: () => request.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>,
   };
+  return steady(body, exchange.now);
 }
 
 /** Reads a whole body. Returns undefined, at once, when it is larger than `limit` bytes. */

@@ -302,7 +302,8 @@ function logAccess(
       remote,
       method: request.method,
       route: kind,
-      path: (mark < 0 ? url : url.slice(0, mark)).slice(0, MAX_LOGGED),
+      // In absolute form it may hold credentials.
+      path: url.startsWith('/') ? (mark < 0 ? url : url.slice(0, mark)).slice(0, MAX_LOGGED) : '',
       ...(route !== undefined && 'repository' in route ? { repository: route.repository } : {}),
       status,
       bytes: sent,

@@ -6,6 +6,7 @@ import { NON_DISTRIBUTABLE } from '../store/references.ts';
 import type { RegistryAction } from '../auth/policy.ts';
 import type { Change } from '../ops/events.ts';
 import { type Exchange, type Headers, matchesEtag, readBody, refuse, send } from './exchange.ts';
+import { requireOneReading } from './one-reading.ts';
 import { type ManifestReference, requireTag } from './request.ts';
 
 const MAX_TAGS = 64;
@@ -212,6 +213,7 @@ export function checkManifest(bytes: Buffer, served: string | undefined): Checke
     });
   }
   const parsed = parseManifest(bytes, served);
+  requireOneReading(bytes.toString('utf8'));
   for (const key of Object.keys(parsed.manifest)) {
     const meant = DECISIVE.get(key.toLowerCase());
     if (meant !== undefined && meant !== key) {
