@@ -17,6 +17,7 @@ export async function serveRegistry(options: ServeOptions, context: Context): Pr
       dataDir: pathOf(context, options.data),
       listen: options.listen,
       port: options.port,
+      metrics: metricsOf(options),
       anonymous: options.anonymous,
       tls: options.tls ? (loaded.pair ?? 'generated') : 'none',
       log: { level: options.logLevel, echo: context.err },
@@ -27,8 +28,16 @@ export async function serveRegistry(options: ServeOptions, context: Context): Pr
     if (home.facts.dockerConfig !== undefined) {
       context.out(`  export DOCKER_CONFIG=${home.facts.dockerConfig.replace(/\/config\.json$/, '')}\n`);
     }
+    if (home.facts.metrics !== undefined) context.out(`  metrics: ${home.facts.metrics}/metrics\n`);
     return home;
   });
+}
+
+function metricsOf({ metricsPort, metricsListen }: ServeOptions): { port?: number; listen?: string } {
+  return {
+    ...(metricsPort === undefined ? {} : { port: metricsPort }),
+    ...(metricsListen === undefined ? {} : { listen: metricsListen }),
+  };
 }
 
 async function firstLoad(
@@ -94,6 +103,9 @@ function checkOptions(options: ServeOptions): void {
 
 /** What only options and configuration together can get wrong. */
 function checkConfig(options: ServeOptions, { config, pair }: LoadedConfig): void {
+  if (options.metricsListen !== undefined && (options.metricsPort ?? config.metrics.port) === undefined) {
+    throw usage('--metrics-listen needs a port', 'give --metrics-port too');
+  }
   if (!options.tls && (pair !== undefined || config.access.clientCertificates !== undefined)) {
     throw usage(`--no-tls and tls of ${options.config ?? ''} contradict each other`, 'leave one of them out');
   }

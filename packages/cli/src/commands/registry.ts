@@ -12,6 +12,8 @@ export interface ServeOptions {
   readonly data: string;
   readonly listen: string;
   readonly port: number;
+  readonly metricsPort?: number;
+  readonly metricsListen?: string;
   readonly htpasswd?: string;
   readonly anonymous?: AnonymousAccess;
   readonly config?: string;
@@ -36,7 +38,13 @@ export function addRegistry(program: Command, context: Context): void {
     .option('--data <dir>', 'folder of all state', '.mural-registry')
     .option('--listen <address>', 'address to listen on', addressOption, '127.0.0.1')
     .option('--port <port>', 'port; 0 for any', portOption, 5000)
-    .option('--config <file>', 'who has access and how, as YAML')
+    .option(
+      '--metrics-port <port>',
+      'port of /metrics, /livez and /readyz, without TLS; none unless given',
+      portOption,
+    )
+    .option('--metrics-listen <address>', 'address of that port; 127.0.0.1 unless given', addressOption)
+    .option('--config <file>', 'who has access and how, and the rest, as YAML')
     .option('--htpasswd <file>', 'users, with bcrypt hashes; a generated one unless given')
     .addOption(
       new Option('--anonymous <access>', 'what works without credentials')

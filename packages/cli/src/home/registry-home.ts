@@ -2,6 +2,7 @@ import { type Clock, jsonEqual, writeFileAtomic } from '@mural/core';
 import { dockerConfig } from '@mural/oci';
 import {
   type AnonymousAccess,
+  type MetricsOptions,
   type RegistryUser,
   type RunningRegistry,
   startRegistry,
@@ -29,6 +30,8 @@ export interface RegistryHomeOptions {
   readonly dataDir: string;
   readonly listen: string;
   readonly port: number;
+  /** Where metrics have a listener of their own; before what the configuration says. */
+  readonly metrics?: Pick<MetricsOptions, 'port' | 'listen'> | undefined;
   /** Before what the configuration says. */
   readonly anonymous?: AnonymousAccess | undefined;
   readonly tls: 'generated' | 'none' | KeyPair;
@@ -51,9 +54,12 @@ export interface RegistryFacts {
   readonly dockerConfig?: string;
   /** With a generated certificate: the CA to trust. */
   readonly ca?: string;
+  /** Where metrics and health have a listener of their own. */
+  readonly metrics?: string;
 }
 
 const FLAG = '--port';
+const METRICS_FLAG = '--metrics-port';
 
 /**
  * Starts the registry alone.
@@ -62,7 +68,13 @@ const FLAG = '--port';
  * @throws RegistrySetupError
  */
 export async function startRegistryHome(options: RegistryHomeOptions): Promise<RunningHome<RegistryFacts>> {
-  await probe([{ flag: FLAG, listen: options.listen, port: options.port }]);
+  const metrics = metricsOf(options);
+  await probe([
+    { flag: FLAG, listen: options.listen, port: options.port },
+    ...(metrics.port === undefined
+      ? []
+      : [{ flag: METRICS_FLAG, listen: metrics.listen ?? '127.0.0.1', port: metrics.port }]),
+  ]);
   const folders = ['tls', 'secrets', 'registry', 'logs'] as const;
   return openHome(options, folders, async (home) => assemble(home, options));
 }
@@ -82,6 +94,8 @@ async function assemble(home: Home, options: RegistryHomeOptions): Promise<Regis
       ...{ dataDir: layout.registry, listen, port, anonymous, clock },
       ...(served === undefined ? {} : { tls: served.pair }),
       maintenance: loaded?.config.maintenance ?? {},
+      metrics: metricsOf(options),
+      events: loaded?.config.events ?? {},
       users: password === undefined ? (access.users ?? []) : [generatedUser(password)],
       log: logs.main,
       accessLog: logs.access,
@@ -103,7 +117,12 @@ async function assemble(home: Home, options: RegistryHomeOptions): Promise<Regis
     registry: `${served === undefined ? 'http' : 'https'}://${host}`,
     ...(password === undefined ? {} : { dockerConfig: layout.dockerConfig }),
     ...(options.tls === 'generated' ? { ca: layout.ca } : {}),
+    ...(running.metricsUrl === undefined ? {} : { metrics: running.metricsUrl }),
   };
+}
+
+function metricsOf({ metrics, loaded }: RegistryHomeOptions): MetricsOptions {
+  return { ...loaded?.config.metrics, ...metrics };
 }
 
 function namesUsers(loaded: LoadedConfig | undefined): boolean {
@@ -147,11 +166,11 @@ async function watchConfig(
 }
 
 /** What cannot be changed while the registry serves. */
-function fixed({ access, maintenance, namesUsers: named }: RegistryConfig): object {
+function fixed({ access, maintenance, metrics, events, namesUsers: named }: RegistryConfig): object {
   const { users: _users, clientCertificates, ...rest } = access;
-  if (clientCertificates === undefined) return { ...rest, maintenance, named };
+  if (clientCertificates === undefined) return { ...rest, maintenance, metrics, events, named };
   const { ca: _ca, ...clients } = clientCertificates;
-  return { ...rest, maintenance, clients, named };
+  return { ...rest, maintenance, metrics, events, clients, named };
 }
 
 interface Served {

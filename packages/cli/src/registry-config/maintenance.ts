@@ -8,6 +8,7 @@ import {
 } from '@mural/registry';
 import { z } from 'zod';
 import type { Path } from './document.ts';
+import { pathOf } from './fact-path.ts';
 
 const Pause = z.string().refine(
   (text) => {
@@ -64,12 +65,4 @@ export function maintenanceOf(
     report(['maintenance', ...pathOf(at)], message);
   }
   return options;
-}
-
-/** `retention[0].tags` as keys and indices. */
-function pathOf(at: string): (string | number)[] {
-  return at
-    .split(/[.[\]]+/)
-    .filter((step) => step !== '')
-    .map((step) => (/^\d+$/.test(step) ? Number(step) : step));
 }

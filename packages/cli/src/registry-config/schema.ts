@@ -2,6 +2,7 @@ import { parseDuration } from '@mural/core';
 import { ACTIONS } from '@mural/registry';
 import { z } from 'zod';
 import { MaintenanceSection } from './maintenance.ts';
+import { EventsSection, MetricsSection } from './operations.ts';
 
 const Text = z.string().min(1, 'must not be empty');
 
@@ -96,6 +97,8 @@ export const RegistryConfigFile = z.strictObject({
   oidc: z.array(Issuer).optional(),
   tls: Tls.optional(),
   maintenance: MaintenanceSection.optional(),
+  metrics: MetricsSection.optional(),
+  events: EventsSection.optional(),
 });
 
 /** The content of a configuration file. */

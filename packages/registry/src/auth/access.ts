@@ -191,7 +191,7 @@ export class Access {
 
   /** A token cannot be guessed, so that refusals of one are not slowed down. */
   async #verifyBearer(token: string, id: string): Promise<Caller> {
-    const unverified = readUnverified(token);
+    const unverified = await readUnverified(token);
     if (unverified === undefined) throw new UnauthorizedError('invalid_token');
     const { tokens } = this;
     const caller =
@@ -206,7 +206,7 @@ export class Access {
     // A token of an issuer in place of a password, since not every client can send it otherwise. The
     // name plays no part, or the time would tell which names there are. A token of ours is no password:
     // it would buy the next one for ever.
-    const unverified = this.#oidc.enabled ? readUnverified(password) : undefined;
+    const unverified = this.#oidc.enabled ? await readUnverified(password) : undefined;
     if (unverified !== undefined && this.#oidc.has(unverified.issuer)) {
       return this.#rememberToken(id, await this.#oidc.verify(password, unverified));
     }

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { type Clock, errorMessage, isRecord, type Logger, SingleFlight, withDeadline } from '@mural/core';
-import { createLocalJWKSet, type JSONWebKeySet } from 'jose';
+import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose';
 import { RegistryError } from '../errors.ts';
 
 /** Where the keys of an issuer come from. */
@@ -20,7 +20,7 @@ export interface IssuerKeysOptions {
 }
 
 /** Finds keys of a set for a token, as jose asks for them. */
-export type KeySet = ReturnType<typeof createLocalJWKSet>;
+export type KeySet = JWTVerifyGetKey;
 
 const DEADLINE_MS = 10_000;
 const MAX_BYTES = 512 * 1024;
@@ -148,7 +148,16 @@ export function readKeys(document: unknown): Omit<Fetched, 'at'> {
       (key['use'] === undefined || key['use'] === 'sig'),
   );
   if (keys.length === 0) throw new Error('it has no key for signatures that has a kid');
-  return { keys: createLocalJWKSet({ keys }), kids: new Set(keys.map(({ kid }) => String(kid))) };
+  return { keys: keySetOf({ keys }), kids: new Set(keys.map(({ kid }) => String(kid))) };
+}
+
+/** The library is loaded with the first token. */
+function keySetOf(jwks: JSONWebKeySet): KeySet {
+  let find: Promise<KeySet> | undefined;
+  return async (header, token) => {
+    find ??= import('jose').then(({ createLocalJWKSet }) => createLocalJWKSet(jwks));
+    return (await find)(header, token);
+  };
 }
 
 /** Whether keys may be fetched from there: nobody may change them on the way. */

@@ -1,4 +1,3 @@
-import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { isRecord } from '@mural/core';
 
 /** Bytes of a token at most: it travels in a header. */
@@ -23,9 +22,11 @@ export function looksLikeToken(text: string): boolean {
 }
 
 /** Reads header and issuer of a token; undefined for one that is refused as it stands. */
-export function readUnverified(token: string): UnverifiedToken | undefined {
+export async function readUnverified(token: string): Promise<UnverifiedToken | undefined> {
   if (!looksLikeToken(token)) return undefined;
   try {
+    // Loaded with the first token: a registry that sees none does without.
+    const { decodeJwt, decodeProtectedHeader } = await import('jose');
     const header: unknown = decodeProtectedHeader(token);
     if (!isRecord(header) || FORBIDDEN.some((name) => name in header)) return undefined;
     const { alg, kid } = header;

@@ -1,5 +1,5 @@
 import { type Clock, type Logger } from '@mural/core';
-import { type JSONWebKeySet, type JWTPayload, jwtVerify } from 'jose';
+import type { JSONWebKeySet, JWTPayload } from 'jose';
 import { RegistrySetupError } from '../errors.ts';
 import { globPattern } from '../glob.ts';
 import { type Caller, callerWith, UnauthorizedError } from './caller.ts';
@@ -96,6 +96,7 @@ export class OidcIssuers {
     const keys = await issuer.keysFor(unverified.kid);
     if (keys === undefined) throw new UnauthorizedError('invalid_token');
     let payload: JWTPayload;
+    const { jwtVerify } = await import('jose');
     try {
       ({ payload } = await jwtVerify(token, keys, {
         algorithms: ALGORITHMS,

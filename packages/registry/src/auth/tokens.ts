@@ -6,7 +6,7 @@ import {
   randomUUID,
 } from 'node:crypto';
 import { type Clock, isRecord } from '@mural/core';
-import { type JWTPayload, jwtVerify, SignJWT } from 'jose';
+import type { JWTPayload } from 'jose';
 import { RegistrySetupError } from '../errors.ts';
 import { globPattern } from '../glob.ts';
 import type { AccessDatabase } from './access-database.ts';
@@ -103,6 +103,7 @@ export class Tokens {
     const catalog = scopes.some(({ type }) => type === 'catalog') ? readable(caller) : undefined;
     const key = this.#signingKey();
     const payload = { access: access.map((one) => ({ type: 'repository', ...one })) };
+    const { SignJWT } = await import('jose');
     const token = await new SignJWT(catalog === undefined ? payload : { ...payload, catalog })
       .setProtectedHeader({ alg: ALGORITHM, typ: 'JWT', kid: key.kid })
       .setIssuer(this.service)
@@ -127,6 +128,7 @@ export class Tokens {
   async verify(token: string, unverified: UnverifiedToken): Promise<Caller> {
     const key = this.#find(unverified.kid ?? '');
     if (key === undefined) throw new UnauthorizedError('invalid_token');
+    const { jwtVerify } = await import('jose');
     let payload: JWTPayload;
     try {
       ({ payload } = await jwtVerify(token, key.publicKey, {
