@@ -39,6 +39,7 @@ import { apply, configMap, deployment, everySpoke, manifestsProfile, objectsOf }
 
 const BIN = join(ROOT, 'packages/cli/bin/mural.js');
 const EDGES = ['edge-1', 'edge-2'] as const;
+const REGISTRY_SECRET = { name: 'mural-registry', namespace: 'mural-system' };
 
 function oldValues(): string {
   const spokes = ['hub', ...EDGES].map((name) => ({ name }));
@@ -174,6 +175,35 @@ describe('mural registry migrate', () => {
     await reader.close();
   }, 60_000);
 
+  it('stops at its first spoke when that cannot read the new registry, and can be taken back', async () => {
+    const [edge] = spokes;
+    if (edge === undefined) throw new Error('there is no spoke');
+    const secret = await edge.client.get<UnstructuredObject>(SECRETS, REGISTRY_SECRET);
+    const before = await edge.client.get(CONFIG_MAPS, { name: 'red', namespace: 'default' });
+    await edge.client.patch(SECRETS, REGISTRY_SECRET, 'merge', {
+      data: { '.dockerconfigjson': withoutPassword(secret, registry.host) },
+    });
+    const refused = await run('--yes', '--timeout', '8s');
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain(
+      `spoke edge-1 does not report to read ${newUrl}: it reads its root from ${oldUrl}`,
+    );
+    expect(refused.stderr).toMatch(/FetchFailed, AuthenticationFailed: OCIRepository mural-group: .*/);
+    expect(await state()).toMatchObject({ phase: 'SwitchingSpokes', switched: ['edge-1'], wave: ['edge-1'] });
+    const { items } = await edge.client.list<OCIRepository>(OCI_REPOSITORIES, { namespace: 'mural-system' });
+    const failed = items.filter(({ status }) =>
+      status?.conditions?.some(({ type, status: is }) => type === 'FetchFailed' && is === 'True'),
+    );
+    expect(failed.map(({ metadata }) => metadata.name)).toEqual(['mural-group']);
+
+    const back = await run('--rollback');
+    expect([back.code, back.stderr]).toEqual([0, expect.stringContaining('done')]);
+    await everythingAt(oldUrl);
+    const after = await edge.client.get(CONFIG_MAPS, { name: 'red', namespace: 'default' });
+    expect(after.metadata.uid).toBe(before.metadata.uid);
+    await edge.client.patch(SECRETS, REGISTRY_SECRET, 'merge', { data: secret.data });
+  }, 120_000);
+
   it('goes on after kills of the command and of the hub, and no spoke is ever without', async () => {
     const watch = watchSpokes(spokes);
     await killAt(({ type }) => type === 'copied', '--yes');
@@ -246,6 +276,18 @@ async function previous(client: KubeClient): Promise<string | undefined> {
   const ref = { name: 'mural-values', namespace: 'mural-system' };
   const secret = await client.find<UnstructuredObject>(SECRETS, ref);
   return (secret?.data as Record<string, string> | undefined)?.['previous.yaml'];
+}
+
+/** A `.dockerconfigjson` with a wrong password for one registry, in base64. */
+function withoutPassword({ data }: UnstructuredObject, host: string): string {
+  const text = (data as Record<string, string>)['.dockerconfigjson'] ?? '';
+  const config = JSON.parse(Buffer.from(text, 'base64').toString()) as {
+    readonly auths: Record<string, unknown>;
+  };
+  expect(Object.keys(config.auths)).toContain(host);
+  const auth = Buffer.from('edge-1:not-the-password').toString('base64');
+  const auths = { ...config.auths, [host]: { username: 'edge-1', password: 'not-the-password', auth } };
+  return Buffer.from(JSON.stringify({ auths })).toString('base64');
 }
 
 /** Looks all the time whether any source on a spoke fails to fetch what it is to have. */

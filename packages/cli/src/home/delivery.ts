@@ -20,6 +20,8 @@ export interface DeliveryPlan {
   /** Values whose registries are still read by some spokes; each names another repository. */
   readonly others: readonly Values[];
   readonly migration: MigrationState | undefined;
+  /** Spokes that somebody said can read where they are sent, although they do not report so. */
+  readonly assumed: readonly string[];
   /** Whether the embedded registry serves, be it used or not. */
   readonly runEmbedded: boolean;
 }
@@ -155,6 +157,7 @@ export class Delivery {
       namespace: MURAL_NAMESPACE,
       registries: spokes.registries.map((registry) => registry.hub),
       spokeRegistry: (spoke) => latest().settingsOf(spoke),
+      assumedMoved: ({ metadata }) => this.#running?.plan.assumed.includes(metadata.name ?? '') === true,
       accounts: {
         ensure: async (spoke) => latest().accounts.ensure(spoke),
         others: async (spoke) => (await latest().accounts.others?.(spoke)) ?? [],

@@ -20,6 +20,7 @@ import {
   SPOKES,
   watching,
 } from '@mural/kube';
+import type { Values } from '@mural/values';
 import { afterMigration } from './after-migration.ts';
 import type { Delivery, DeliveryPlan } from './delivery.ts';
 import { type Dependent, dependentsOf, describeDependents, type Seen, seenOf } from './dependents.ts';
@@ -240,6 +241,7 @@ export class ValuesInForce {
       values,
       others: [...others.values()],
       migration,
+      assumed: assumedIn(state, values),
       runEmbedded: values.zot.enabled || needed || this.#pinned(spokes).length > 0,
     };
   }
@@ -308,10 +310,20 @@ function assumedMoved(
   return new Set(same ? state.assumed : []);
 }
 
+/**
+ * Spokes that are moved unseen by the last migration. It may have ended, and one of them still read the
+ * root that is to send it on.
+ */
+function assumedIn(state: MigrationState | undefined, values: Values): readonly string[] {
+  if (state === undefined) return [];
+  const hash = registryPartHash(values);
+  return hash === state.to.valuesHash || hash === state.from.valuesHash ? state.assumed : [];
+}
+
 /** Equal for plans that come to the same. It holds secrets. */
-function keyOf({ values, others, migration, runEmbedded }: DeliveryPlan): string {
+function keyOf({ values, others, migration, assumed, runEmbedded }: DeliveryPlan): string {
   const sides = migration && { from: migration.from, to: migration.to, switched: migration.switched };
-  return canonicalJson({ values, others, sides, runEmbedded });
+  return canonicalJson({ values, others, sides, assumed, runEmbedded });
 }
 
 function stateOf(object: KubeObject | undefined): MigrationState | undefined {
