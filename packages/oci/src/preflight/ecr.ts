@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from '@mural/core';
 import { awsCallerIdentity, awsEcrClient, type AwsOptions } from '../cloud/credentials.ts';
-import { type CallerIdentity, type EcrClient } from '../cloud/aws-token.ts';
+import type { CallerIdentity, EcrClient } from '../cloud/aws-token.ts';
 import { ecrApi, parseEcrHost } from '../cloud/hosts.ts';
 import type { RegistryClient } from '../client.ts';
 import type { CredentialProvider } from '../credentials.ts';
