@@ -1,5 +1,5 @@
 import { eventually } from '@mural/core/testing';
-import { type Spoke, SPOKES } from '@mural/kube';
+import { type Spoke, SPOKES, type SpokeStatus } from '@mural/kube';
 import { RegistryClient } from '@mural/oci';
 import { type FakeRegistry, startFakeRegistry } from '@mural/oci/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -13,9 +13,11 @@ describe('a hub with two registries', () => {
   let client: RegistryClient;
   let url: string;
   const moved = new Set<string>();
+  const assumed = new Set<string>();
 
   beforeEach(async () => {
     moved.clear();
+    assumed.clear();
     world = await World.start();
     await world.stopHub();
     other = await startFakeRegistry();
@@ -45,7 +47,14 @@ describe('a hub with two registries', () => {
         timeout: '60s',
         insecure: true,
       }),
+      assumedMoved: ({ metadata }) => assumed.has(metadata.name ?? ''),
     });
+  }
+
+  /** Reports what an agent would of the sources of its spoke. */
+  async function report(name: string, status: SpokeStatus): Promise<void> {
+    const body = { status: { lastHeartbeatTime: new Date().toISOString(), ...status } };
+    await world.api.patch<Spoke>(SPOKES, { name }, 'merge', body, { subresource: 'status' });
   }
 
   function move(...names: readonly string[]): void {
@@ -65,6 +74,7 @@ describe('a hub with two registries', () => {
   it('moves a spoke by the registry that it reads so far, once all is in the other', async () => {
     const group = await world.groupOf('a');
     const before = world.tags()[group];
+    await eventually(() => 'spoke-a' in tags() && 'spoke-b' in tags());
     other.requests.length = 0;
     move('a');
     await eventually(async () => (await world.files('spoke-a'))['root.yaml']?.includes(url));
@@ -80,6 +90,78 @@ describe('a hub with two registries', () => {
     const { a } = await world.published('shop');
     expect(other.manifest(REPOSITORY, a?.digest ?? '')).toBeDefined();
     await eventually(() => tags()[a?.tag ?? ''] === a?.digest);
+  });
+
+  it('leaves the source of the root of a spoke that reports, until that reads all else elsewhere', async () => {
+    await report('a', { registryUrl: world.url, groupRegistryUrl: world.url, rootRegistryUrl: world.url });
+    const group = await world.groupOf('a');
+    move('a');
+    await eventually(async () => (await world.files('spoke-a'))['group.yaml']?.includes(url));
+    expect(await world.files('spoke-a')).not.toHaveProperty('root.yaml');
+    expect(tags()['spoke-a']).toBe(world.tags()['spoke-a']);
+    await report('a', { groupRegistryUrl: url, rootRegistryUrl: world.url });
+    await eventually(async () => (await world.files('spoke-a'))['root.yaml']?.includes(url));
+    await eventually(() => tags()['spoke-a'] === world.tags()['spoke-a']);
+    await report('a', { registryUrl: url, groupRegistryUrl: url, rootRegistryUrl: url });
+    // A registry that is away for a while is no reason to write its root anew.
+    const root = world.tags()['spoke-a'];
+    await world.api.patch(
+      ...([SPOKES, { name: 'a' }, 'merge'] as const),
+      { status: { registryUrl: null, groupRegistryUrl: null, rootDigest: root } },
+      { subresource: 'status' },
+    );
+    await world.apply(profile('shop', [configMap('shop', '2')]));
+    await world.published('shop');
+    await eventually(async () => !('spokes/a/kustomization.yaml' in (await world.files(group))));
+    expect(world.tags()['spoke-a']).toBe(root);
+  });
+
+  it('takes a spoke back by the registry that its root comes from, although the other is gone', async () => {
+    await report('a', { registryUrl: world.url, groupRegistryUrl: world.url, rootRegistryUrl: world.url });
+    const before = world.tags()['spoke-a'];
+    move('a');
+    await eventually(async () => !('root.yaml' in (await world.files('spoke-a'))));
+    other.fail({ fault: { kind: 'reset' } });
+    moved.clear();
+    world.refresh();
+    await eventually(() => world.tags()['spoke-a'] === before);
+  });
+
+  it('moves a spoke at once of which somebody said that it can read there', async () => {
+    await report('a', { rootRegistryUrl: world.url });
+    assumed.add('a');
+    move('a');
+    await eventually(async () => (await world.files('spoke-a'))['root.yaml']?.includes(url));
+  });
+
+  it('keeps serving a spoke that is on its way when the hub is started anew', async () => {
+    const group = await world.groupOf('a');
+    // One has reported and the other never does.
+    await report('a', { rootRegistryUrl: world.url, groupRegistryUrl: world.url });
+    await world.apply(spoke('c'));
+    await eventually(async () => (await world.groupOf('c')) === group);
+    await world.published('shop');
+    move('a', 'c');
+    await eventually(async () => (await world.files('spoke-a'))['group.yaml']?.includes(url));
+    await eventually(async () => (await world.files('spoke-c'))['group.yaml']?.includes(url));
+    await world.stopHub();
+    await start();
+    await world.apply(profile('shop', [configMap('shop', '2')]));
+    await eventually(async () =>
+      JSON.stringify(await world.workloads('b')).includes(
+        (await world.published('shop'))['b']?.digest ?? '-',
+      ),
+    );
+    const files = await world.files(group);
+    for (const name of ['a', 'b', 'c']) {
+      const listing = files[`spokes/${name}/kustomization.yaml`];
+      expect(listing, name).toMatch(/workloads\/default\.shop-/);
+    }
+    // Once all else of it comes from elsewhere, it is in the way no more.
+    await report('a', { rootRegistryUrl: world.url, groupRegistryUrl: url });
+    await world.apply(profile('shop', [configMap('shop', '3')]));
+    await eventually(async () => !('spokes/a/kustomization.yaml' in (await world.files(group))));
+    expect(await world.files(group)).toHaveProperty(['spokes/c/kustomization.yaml']);
   });
 
   it('drops a spoke from the group that it left when it says that it has moved', async () => {

@@ -188,6 +188,14 @@ describe('a migration that cannot go on', () => {
     expectAt(fleet, 'to');
   });
 
+  it('writes down who of its wave is assumed to have moved, so that the hub moves its root, too', async () => {
+    const fleet = new FakeFleet(2);
+    fleet.spoke('edge-01').cut = true;
+    await expect(migrate(fleet.world(short))).rejects.toMatchObject({ code: 'SpokeNotMoved' });
+    const { assumed } = await migrate(fleet.world({ ...short, assumed: ['edge-01'] }));
+    expect(assumed).toEqual(['edge-01']);
+  });
+
   it('leaves spokes that never reported alone, and is not at its end until they are accounted for', async () => {
     const fleet = new FakeFleet(2);
     const silent = fleet.addSpoke('flux-only');

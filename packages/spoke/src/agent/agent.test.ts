@@ -189,11 +189,12 @@ describe('the report', () => {
       });
     };
     await url(A);
-    expect(spoke().status?.groupDigest).toBe(NEW);
+    expect(spoke().status).toMatchObject({ groupDigest: NEW, groupRegistryUrl: A, rootRegistryUrl: A });
     for (const name of names) {
       cluster.seed(source(name, B));
       await url(name === 'shop.web' ? B : undefined);
     }
+    expect(spoke().status).toMatchObject({ groupRegistryUrl: B, rootRegistryUrl: B });
     expect(spoke().status).not.toHaveProperty('registryUrl', null);
     cluster.seed(source('mural-group', A, { observedGeneration: 1 }));
     await url(undefined);
@@ -202,6 +203,44 @@ describe('the report', () => {
     const failed = { type: 'Ready', status: 'False', reason: 'AuthenticationFailed', message: '' };
     cluster.seed(source('mural-root', B, { conditions: [{ ...failed, lastTransitionTime: time }] }));
     await url(undefined);
+    // Its own source may fail or be elsewhere: what it can read besides is told all the same.
+    expect(spoke().status).toMatchObject({ groupRegistryUrl: B, rootRegistryUrl: B });
+    cluster.seed(source('mural-root', A));
+    await eventually(async () => {
+      await clock.advance(200);
+      return spoke().status?.rootRegistryUrl === A;
+    });
+    expect(spoke().status).toMatchObject({ groupRegistryUrl: B });
+  });
+
+  it('tells why something cannot be fetched, the root and the group first, until it can be', async () => {
+    const failed = (message: string) => ({
+      conditions: [
+        {
+          ...{ type: 'Ready', status: 'False', reason: 'AuthenticationFailed', message },
+          lastTransitionTime: time,
+        },
+      ],
+    });
+    const fetching = async (message: string | undefined): Promise<void> => {
+      await eventually(async () => {
+        await clock.advance(200);
+        const condition = findCondition(spoke().status?.conditions, 'FetchFailed');
+        return reports() > 0 && condition?.message === message;
+      });
+    };
+    cluster.seed(source('mural-root', A), source('mural-group', B, failed('no')));
+    cluster.seed(source('a.web', B, failed('never')));
+    start();
+    await fetching('OCIRepository mural-group: no');
+    expect(findCondition(spoke().status?.conditions, 'FetchFailed')).toMatchObject({
+      ...{ status: 'True', reason: 'AuthenticationFailed' },
+    });
+    cluster.seed(source('mural-group', B));
+    await fetching('OCIRepository a.web: never');
+    cluster.seed(source('a.web', B));
+    await fetching(undefined);
+    expect(findCondition(spoke().status?.conditions, 'Ready')?.status).toBe('True');
   });
 
   it('comes soon after a change, once for a burst, and else only as a heartbeat', async () => {
