@@ -28,6 +28,8 @@ const FRESH: Found = { stale: false };
 const STALE: Found = { stale: true };
 /** How long a tag is served without asking again after the upstream could not be asked, in milliseconds. */
 const STALE_RETRY_MS = 10_000;
+/** How long a client waits for the comparison of a tag that is here, in milliseconds. */
+const COMPARE_MS = 5000;
 const MAX_MISSING = 20_000;
 const MAX_SIZES = 200_000;
 
@@ -125,8 +127,10 @@ export class MirroredManifests {
 
   async #compare(lookup: Lookup, tag: string, local: Digest): Promise<Found> {
     const { name, upstream, upstreamName } = lookup.repository;
-    const told = await upstream.ask(`asking for ${name}:${tag}`, (signal) =>
-      upstream.client.headManifest(upstreamName, tag, signal),
+    const told = await upstream.ask(
+      `asking for ${name}:${tag}`,
+      (signal) => upstream.client.headManifest(upstreamName, tag, signal),
+      COMPARE_MS,
     );
     if (told?.digest === local) {
       this.#records.checked(name, tag);

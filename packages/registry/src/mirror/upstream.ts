@@ -58,12 +58,17 @@ export class Upstream {
   /**
    * Asks the upstream for something small.
    *
+   * @param ms how long it may take, where that is less than the upstream may be silent
    * @returns undefined when it has no such thing
    * @throws UpstreamError, at once while the upstream is left alone; RegistryError `TooManyRequests`
    */
-  async ask<T>(what: string, work: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
+  async ask<T>(
+    what: string,
+    work: (signal: AbortSignal) => Promise<T>,
+    ms = this.mirror.timeoutMs,
+  ): Promise<T | undefined> {
     this.requireAwake();
-    const deadline = this.deadline(what);
+    const deadline = this.deadline(what, Math.min(ms, this.mirror.timeoutMs));
     try {
       const answer = await this.#calls.run(deadline.signal, () => work(deadline.signal));
       this.answered();
