@@ -10,7 +10,6 @@ import {
   OCI_REPOSITORIES,
   type OCIRepository,
   SECRETS,
-  type UnstructuredObject,
   WORKLOAD_DEPLOYMENTS,
   type WorkloadDeployment,
 } from '@mural/kube';
