@@ -82,6 +82,11 @@ function hintOf(code: OciErrorCode, action: string): { readonly hint?: string } 
     };
   }
   if (code === 'AccessDenied') return { hint: `Allow ${action} in an IAM policy of this identity.` };
+  if (code === 'AuthenticationFailed' && action === 'sts:AssumeRoleWithWebIdentity') {
+    return {
+      hint: "Check that IAM has an OIDC provider for the issuer of this cluster, with the token's audience (sts.amazonaws.com) as a client id, and the clock of this machine.",
+    };
+  }
   if (code === 'AuthenticationFailed') {
     return { hint: 'Check the keys or token, and the clock of this machine.' };
   }
