@@ -76,10 +76,17 @@ async function lookAt(target: EcrTarget, ecr: EcrClient | OciError, clock: Clock
   const found: Found[] = [existence(exists, place), ...reads.found];
   if (!pushes(options)) return found;
   if (exists === 'yes') found.push(...(await tryWrites(target)));
-  else found.push(skip('push', 'not tried: a push to a repository that is not there could create it'));
+  else found.push(skip('push', `not tried: ${WHY_NOT[exists]}`));
   if (exists !== 'no' && api !== undefined) found.push(...(await checkSettings(api, place, options)));
   return found;
 }
+
+/** A creation template of the registry can make a repository with the first step of a push. */
+const WHY_NOT = {
+  no: 'a push to a repository that is not there could create it',
+  unknown:
+    'whether the repository exists must be known first, since a push to one that is not there could create it',
+} as const;
 
 async function existsByApi(api: EcrApiReader | undefined): Promise<'yes' | 'no' | 'unknown'> {
   try {
