@@ -34,22 +34,30 @@ export class Exposition {
       name: 'requests_total',
       type: 'counter',
       help: 'Requests by method, by what the path names and by class of status; 499 is a client that was gone.',
+      labels: ['route', 'method', 'code'],
       values: Array.from(this.#tallies.requests(), ({ count, ...labels }) => ({ labels, value: count })),
     });
     for (const measure of measured) this.#write(measure);
     return `${await this.#registry.metrics()}\n${(await shared?.metrics()) ?? ''}`;
   }
 
-  #write({ name, type, help, values }: Measured): void {
-    const metric = this.#metrics.get(name) ?? this.#create(name, type, help, values);
+  #write(measured: Measured): void {
+    const { name, values } = measured;
+    const metric = this.#metrics.get(name) ?? this.#create(measured);
     for (const { labels = {}, value } of values) metric.inc(labels, value);
   }
 
-  #create(name: string, type: Measured['type'], help: string, values: Measured['values']): Counter | Gauge {
+  #create({
+    name,
+    type,
+    help,
+    values,
+    labels = Object.keys(values[0]?.labels ?? {}),
+  }: Measured): Counter | Gauge {
     const settings = {
       name: PREFIX + name,
       help,
-      labelNames: Object.keys(values[0]?.labels ?? {}),
+      labelNames: labels,
       registers: [this.#registry],
     };
     const metric = type === 'counter' ? new Counter(settings) : new Gauge(settings);

@@ -11,6 +11,8 @@ export interface Measured {
   readonly name: string;
   readonly type: 'counter' | 'gauge';
   readonly help: string;
+  /** Names of the labels, where there may be no values. */
+  readonly labels?: readonly string[];
   /** Each with the same labels, the names of which are ours and never a repository's. */
   readonly values: readonly {
     readonly labels?: Readonly<Record<string, string>>;
