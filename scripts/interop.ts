@@ -23,7 +23,15 @@ const QUICK = [
   'moto_server',
   'olareg',
 ];
-const SLOW = ['flux', 'regctl', 'etcd', 'kube-apiserver', 'kube-controller-manager', 'distribution'];
+const SLOW = [
+  'flux',
+  'regctl',
+  'cosign',
+  'etcd',
+  'kube-apiserver',
+  'kube-controller-manager',
+  'distribution',
+];
 const FLUX = ['source-controller', 'kustomize-controller'];
 
 const tools = full ? [...QUICK, ...SLOW, ...FLUX] : QUICK;
