@@ -96,6 +96,7 @@ async function assemble(home: Home, options: RegistryHomeOptions): Promise<Regis
       maintenance: loaded?.config.maintenance ?? {},
       metrics: metricsOf(options),
       events: loaded?.config.events ?? {},
+      mirrors: loaded?.config.mirrors ?? [],
       users: password === undefined ? (access.users ?? []) : [generatedUser(password)],
       log: logs.main,
       accessLog: logs.access,
@@ -166,11 +167,15 @@ async function watchConfig(
 }
 
 /** What cannot be changed while the registry serves. */
-function fixed({ access, maintenance, metrics, events, namesUsers: named }: RegistryConfig): object {
+function fixed(config: RegistryConfig): object {
+  const { access, maintenance, metrics, events, namesUsers: named } = config;
   const { users: _users, clientCertificates, ...rest } = access;
-  if (clientCertificates === undefined) return { ...rest, maintenance, metrics, events, named };
+  // Mirrors read the files of their credentials themselves.
+  const mirrors = config.mirrors.map(({ credentials: _credentials, ...mirror }) => mirror);
+  const same = { ...rest, maintenance, metrics, events, mirrors, named };
+  if (clientCertificates === undefined) return same;
   const { ca: _ca, ...clients } = clientCertificates;
-  return { ...rest, maintenance, metrics, events, clients, named };
+  return { ...same, clients };
 }
 
 interface Served {

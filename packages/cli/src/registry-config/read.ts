@@ -4,6 +4,7 @@ import {
   type EventOptions,
   type MaintenanceOptions,
   type MetricsOptions,
+  type MirrorOptions,
   parseHtpasswd,
   type RegistryPolicy,
 } from '@mural/registry';
@@ -14,6 +15,7 @@ export interface RegistryConfig {
   readonly maintenance: MaintenanceOptions;
   readonly metrics: MetricsOptions;
   readonly events: EventOptions;
+  readonly mirrors: readonly MirrorOptions[];
   /** Whether anybody was named who may sign in with a password. */
   readonly namesUsers: boolean;
   readonly certFile: string | undefined;
@@ -53,7 +55,14 @@ export async function readRegistryConfig(source: ConfigSource): Promise<Registry
 }
 
 async function withoutFile(source: ConfigSource): Promise<RegistryConfig> {
-  const rest = { certFile: undefined, keyFile: undefined, maintenance: {}, metrics: {}, events: {} };
+  const rest = {
+    certFile: undefined,
+    keyFile: undefined,
+    maintenance: {},
+    metrics: {},
+    events: {},
+    mirrors: [],
+  };
   if (source.htpasswd === undefined) return { ...rest, access: {}, namesUsers: false, files: [] };
   const path = resolve(source.cwd, source.htpasswd);
   const users = parseHtpasswd(await source.read(path), EVERYTHING);

@@ -17,6 +17,7 @@ import { type Finding, formatFinding } from '@mural/values';
 import { CliError } from '../errors.ts';
 import { type ConfigDocument, type Path, readConfig } from './document.ts';
 import { maintenanceOf } from './maintenance.ts';
+import { mirrorsOf } from './mirrors.ts';
 import { endpointOf, eventsOf, metricsOf } from './operations.ts';
 import { type ConfigSource, EVERYTHING, type RegistryConfig } from './read.ts';
 import { RegistryConfigFile } from './schema.ts';
@@ -88,10 +89,15 @@ class Reader {
     const maintenance = maintenanceOf(this.#document.value.maintenance, report);
     const metrics = metricsOf(this.#document.value.metrics, report);
     const events = await this.#events(report);
+    const mirrors = await mirrorsOf(this.#document.value.mirrors, {
+      read: async (given, path) => this.#read(this.#path(given), path),
+      again: async (given) => this.#source.read(resolve(this.#folder, given)),
+      report,
+    });
     if (this.#findings.length > 0) throw invalid(this.#source, this.#findings);
     return {
       access,
-      ...{ maintenance, metrics, events },
+      ...{ maintenance, metrics, events, mirrors },
       namesUsers: users !== undefined,
       certFile: this.#path(tls?.certFile),
       keyFile: this.#path(tls?.keyFile),

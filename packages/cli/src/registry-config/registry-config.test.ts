@@ -81,6 +81,29 @@ token: { service: registry.example, lifetime: 2m }
     ]);
   });
 
+  it('names registries that are mirrored, with credentials that are read again when they change', async () => {
+    await writeFile(join(folder, 'upstream-password'), 'first\n');
+    const { config, told } = await read(`
+mirrors:
+  - repositories: team/**
+    upstream: https://registry.example.com
+    credentials: { username: edge, passwordFile: upstream-password }
+    tagTtl: 5m
+    evictAfter: 720h
+  - { prefix: ecr, upstream: https://123456789012.dkr.ecr.eu-west-1.amazonaws.com, credentials: { provider: aws } }
+`);
+    expect(told).toBe('');
+    const [first, second] = config?.mirrors ?? [];
+    expect(first).toMatchObject({ repositories: 'team/**', tagTtlMs: 300_000, evictAfterMs: 2_592_000_000 });
+    expect(second).toMatchObject({ prefix: 'ecr' });
+    const ask = first?.credentials;
+    if (typeof ask !== 'function') throw new Error('there is no provider');
+    const old = { username: 'edge', password: 'first' };
+    await writeFile(join(folder, 'upstream-password'), 'second\n');
+    expect(await ask()).toEqual(old);
+    expect(await ask({ rejected: old })).toEqual({ username: 'edge', password: 'second' });
+  });
+
   it('may be empty, and leaves the users to be generated', async () => {
     const { config } = await read('# nothing\n');
     expect(config).toMatchObject({ namesUsers: false, access: {} });
@@ -140,6 +163,35 @@ token: { service: registry.example, lifetime: 2m }
       'tls: { clients: { caFile: htpasswd, rules: [{ commonName: a, user: b }] } }',
       /tls\.clients: .*no certificate in PEM/,
     ],
+    ['mirrors:\n  - { repositories: team/** }', /:2:5: error: mirrors\[0\]\.upstream: is missing/],
+    [
+      'mirrors:\n  - upstream: https://a.example\n    repositories: a\n    prefix: b',
+      /:2:5: error: mirrors\[0\]: needs either repositories or prefix/,
+    ],
+    [
+      'mirrors:\n  - repositories: "**"\n    upstream: http://a.example',
+      /:3:5: error: mirrors\[0\]\.upstream: may use plain http for a loopback host only/,
+    ],
+    [
+      'mirrors:\n  - repositories: "**"\n    upstream: https://u:planted@a.example',
+      /:3:5: error: mirrors\[0\]\.upstream: must not hold a user name or password/,
+    ],
+    [
+      'mirrors: [{ repositories: "**", upstream: https://a.example, tagTTL: 1m }]',
+      /tagTTL: is not a known key; did you mean tagTtl\?/,
+    ],
+    [
+      'mirrors: [{ repositories: "**", upstream: https://a.example, credentials: { username: x } }]',
+      /mirrors\[0\]\.credentials: username and passwordFile go together/,
+    ],
+    [
+      'mirrors: [{ repositories: "**", upstream: https://a.example, credentials: { provider: aws } }]',
+      /mirrors\[0\]\.credentials: .*a\.example/,
+    ],
+    [
+      'mirrors: [{ repositories: "**", upstream: https://a.example, credentials: { dockerConfigFile: keys.json } }]',
+      /dockerConfigFile: keys\.json has no credentials for a\.example/,
+    ],
     ['users: [', /:1:9: error: invalid YAML: /],
     ['a: 1\n---\nb: 2', /error: the file holds one YAML document/],
     ['a: 1\na: 2', /:2:1: error: invalid YAML: duplicate key/],
@@ -174,6 +226,10 @@ token: { service: registry.example, lifetime: 2m }
   it('as the documentation shows it fits', async () => {
     const document = await readFile(new URL('../../../../docs/registry.md', import.meta.url), 'utf8');
     const [, text = ''] = /```yaml\n(users:[^]*?)```/.exec(document) ?? [];
+    const [, mirrors = ''] = /```yaml\n(mirrors:[^]*?)```/.exec(document) ?? [];
+    expect(readConfig(mirrors, 'registry.md', RegistryConfigFile)).toMatchObject({
+      value: { mirrors: [{ repositories: 'fleet/**' }, { prefix: 'hub' }, { prefix: 'ecr' }] },
+    });
     const shown = readConfig(text, 'registry.md', RegistryConfigFile);
     expect(shown).toMatchObject({ value: { users: [{ name: 'hue' }, { name: 'ann' }] } });
   });

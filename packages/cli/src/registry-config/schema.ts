@@ -2,6 +2,7 @@ import { parseDuration } from '@mural/core';
 import { ACTIONS } from '@mural/registry';
 import { z } from 'zod';
 import { MaintenanceSection } from './maintenance.ts';
+import { MirrorsSection } from './mirrors.ts';
 import { EventsSection, MetricsSection } from './operations.ts';
 
 const Text = z.string().min(1, 'must not be empty');
@@ -99,6 +100,7 @@ export const RegistryConfigFile = z.strictObject({
   maintenance: MaintenanceSection.optional(),
   metrics: MetricsSection.optional(),
   events: EventsSection.optional(),
+  mirrors: MirrorsSection.optional(),
 });
 
 /** The content of a configuration file. */
