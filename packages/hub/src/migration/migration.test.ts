@@ -208,6 +208,8 @@ describe('a migration that cannot go on', () => {
     expect(fleet.spokes.map(({ reads }) => reads)).toEqual(['to', 'to', 'from']);
     expect(fleet.kept.values.previous).toBe('OLD');
     await migrate(fleet.world({ ...short, assumed: ['flux-only'] }));
+    // The root that sends it on is where it looks, before nobody writes there any more.
+    expect(fleet.tags.from.get('spoke-flux-only')).toBe('root of flux-only at to');
     fleet.turn();
     expectAt(fleet, 'to');
   });

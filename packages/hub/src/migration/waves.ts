@@ -1,3 +1,4 @@
+import { rootTag } from '../settings.ts';
 import { copyArtifacts } from './copying.ts';
 import { MigrationError } from './errors.ts';
 import type { Fleet, FleetSpoke } from './fleet.ts';
@@ -34,7 +35,9 @@ export async function moveSpokes(session: Session): Promise<void> {
       if (staying.length > 0) throw silent(session, staying);
       return;
     }
+    const unseen = await rootsOfUnseen(session, wave);
     await begin(session, fleet, wave);
+    await rootsSent(session, unseen);
     wanted = new Map(wave.map((spoke) => [spoke.name, spoke.wanted]));
   }
 }
@@ -44,6 +47,55 @@ async function assume(session: Session): Promise<void> {
   const { state, plan } = session;
   const named = plan.assumed.filter((name) => state.wave.includes(name) && !state.assumed.includes(name));
   if (named.length > 0) await session.update({ assumed: [...state.assumed, ...named].sort() });
+}
+
+/** The roots, at the registry that is left, of spokes of a wave whose reports nobody waits for. */
+async function rootsOfUnseen(
+  { plan, ports, direction, signal }: Session,
+  wave: readonly FleetSpoke[],
+): Promise<ReadonlyMap<string, string>> {
+  const roots = new Map<string, string>();
+  for (const spoke of wave) {
+    const { name } = spoke;
+    const moves = plan.from.spokeUrl(name) !== plan.to.spokeUrl(name);
+    if (!plan.assumed.includes(name) || !isPublished(spoke) || !moves) continue;
+    // A registry that has failed cannot send anybody on, and is no reason not to go back.
+    const root = await ports.registries.head(direction.source, rootTag(name), signal).catch(() => undefined);
+    if (root !== undefined) roots.set(name, root);
+  }
+  return roots;
+}
+
+/**
+ * Waits until the roots of spokes whose reports nobody waits for are replaced at the registry that they
+ * read: once the migration is through, the hub writes there no more.
+ *
+ * @throws MigrationError `HubSilent`
+ */
+async function rootsSent(session: Session, before: ReadonlyMap<string, string>): Promise<void> {
+  const { direction, ports, signal } = session;
+  const waiting = new Map(before);
+  await session.until(
+    async () => {
+      for (const [name, root] of waiting) {
+        const now = await ports.registries
+          .head(direction.source, rootTag(name), signal)
+          .catch(() => undefined);
+        if (now !== root) waiting.delete(name);
+      }
+      return waiting.keys().next().value;
+    },
+    (name) =>
+      new MigrationError(
+        'HubSilent',
+        `the hub has not published the root that sends spoke ${name} to ${session.target.url}`,
+        {
+          facts: { spoke: name, waiting: waiting.size },
+          hint: 'Look for its reason in the log of hue. Then run this again.',
+          retryable: true,
+        },
+      ),
+  );
 }
 
 /** Spokes of the wave under way that are still to be seen at the target. */
