@@ -139,7 +139,7 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
   const listen = options.listen ?? '127.0.0.1';
   requireSafe(options, listen);
   checkMaintenance(options.maintenance ?? {});
-  checkEvents(options.events ?? {});
+  checkEvents(options.events);
   const mirrored = compileMirrors(options.mirrors ?? []);
   const clock = options.clock ?? systemClock;
   const log = options.log ?? silentLogger;

@@ -44,7 +44,7 @@ LOOPBACK.addAddress('::1', 'ipv6');
  *
  * @throws RegistrySetupError `EventsInvalid`; its fact `at` says where, as in `endpoints[0].url`
  */
-export function checkEvents({ endpoints = [] }: EventOptions): void {
+export function checkEvents({ endpoints = [] }: EventOptions = {}): void {
   if (endpoints.length > MAX_ENDPOINTS) throw invalid('endpoints', `has more than ${MAX_ENDPOINTS}`);
   for (const [index, endpoint] of endpoints.entries()) {
     const at = `endpoints[${index}]`;
