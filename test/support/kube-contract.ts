@@ -82,7 +82,7 @@ export function describeKubeApi(name: string, connect: () => Promise<KubeClient>
         apiVersion: 'source.toolkit.fluxcd.io/v1',
         kind: 'OCIRepository',
         metadata: ref,
-        spec: { url: 'oci://registry/repo', interval: '1m', ref: { digest: 'sha256:0' } },
+        spec: { url: 'oci://registry/repo', interval: '1m', ref: { digest: 'sha256:0' }, suspend: true },
       } as KubeObject as OCIRepository;
       const created = await api.create(OCI_REPOSITORIES, source);
       expect(created.status).toEqual({ observedGeneration: -1 });
@@ -102,7 +102,7 @@ export function describeKubeApi(name: string, connect: () => Promise<KubeClient>
       );
       expect(reported).toMatchObject({ status, metadata: { generation: 1 } });
       const changed = await api.patch<OCIRepository>(OCI_REPOSITORIES, ref, 'merge', {
-        spec: { suspend: true },
+        spec: { interval: '2m' },
       });
       expect(changed).toMatchObject({ status, metadata: { generation: 2 } });
       await api.delete(OCI_REPOSITORIES, ref);
