@@ -13,7 +13,7 @@ import { SPOKE, World } from './demo-ecr/world.ts';
  * with IRSA; with `--iaas` on EC2 instances, with their profile. All it keeps is in a temporary folder,
  * which it removes.
  */
-const TIMEOUT_MS = 115_000;
+const TIMEOUT_MS = 180_000;
 const place = process.argv.includes('--iaas') ? 'iaas' : 'eks';
 const keep = process.argv.includes('--keep');
 const stopping = new AbortController();
