@@ -114,7 +114,8 @@ function set(document: Document, place: readonly (string | number)[], to: unknow
   const key = place.at(-1);
   const before = isMap(above) ? above.items.findIndex((pair) => nameOf(pair.key) === 'basicAuth') : -1;
   if (!isMap(above) || before < 0 || above.has(key)) document.setIn(place, node);
-  else above.items.splice(key === 'endpoint' ? Math.min(1, before) : before, 0, document.createPair(key, node));
+  else
+    above.items.splice(key === 'endpoint' ? Math.min(1, before) : before, 0, document.createPair(key, node));
 }
 
 function nameOf(key: unknown): unknown {
