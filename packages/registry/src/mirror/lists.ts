@@ -46,8 +46,8 @@ export class MirroredLists {
         return [...new Set(tags.filter(isValidTag))].sort();
       },
     });
-    if (known === 'unknown') {
-      if (exchange.store.metadata.repository(name) === undefined) throw nameUnknown(name);
+    if (known instanceof RegistryError) {
+      if (exchange.store.metadata.repository(name) === undefined) throw known;
       listTags(exchange, name);
       return;
     }
@@ -67,23 +67,24 @@ export class MirroredLists {
       },
     });
     const merged = referrersOf(exchange.store.metadata, name, subject);
-    if (known !== undefined && known !== 'unknown') for (const entry of known) merged.set(...entry);
+    if (known !== undefined && !(known instanceof RegistryError))
+      for (const entry of known) merged.set(...entry);
     sendReferrers(exchange, name, subject, merged);
   }
 
-  /** @returns undefined for what the upstream does not have, `unknown` when it cannot be asked and nothing is remembered */
+  /** @returns undefined for what the upstream does not have; why it cannot be asked when nothing is remembered */
   async #list<T>(
     { response }: Exchange,
     { upstream }: MirroredRepository,
     list: { what: string; memory: Remembered<List<T>>; read: (signal: AbortSignal) => Promise<T> },
-  ): Promise<T | undefined | 'unknown'> {
+  ): Promise<T | undefined | RegistryError> {
     const { what, memory, read } = list;
     const { tagTtlMs, staleMs } = upstream.mirror;
     const known = memory.get(what);
     if (known !== undefined && this.#now() - known.readAt < tagTtlMs) return known.values;
     try {
       if (this.#unasked.get(what) === true)
-        throw new RegistryError('UpstreamUnavailable', 'Not asked again yet.');
+        throw new RegistryError('UpstreamUnavailable', 'The upstream registry could not be asked just now.');
       const values = (await this.#asking.run(what, () => upstream.ask(what, read))) as T | undefined;
       if (values !== undefined)
         memory.set(what, { values, readAt: this.#now() }, Math.max(tagTtlMs, staleMs));
@@ -98,7 +99,7 @@ export class MirroredLists {
         this.#unasked.set(what, true, STALE_RETRY_MS);
       }
       response.setHeader('warning', STALE_WARNING);
-      return known === undefined ? 'unknown' : known.values;
+      return known === undefined ? error : known.values;
     }
   }
 }

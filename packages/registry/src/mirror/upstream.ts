@@ -140,14 +140,29 @@ export class Upstream {
     const { credentials, tokenServers } = this.mirror;
     if (credentials === undefined) return undefined;
     const provider = typeof credentials === 'function' ? credentials : staticCredentials(credentials);
-    const allowed = new Set([this.host.toLowerCase(), ...tokenServers]);
-    return async (request = {}) => {
-      if (request.to !== undefined && allowed.has(request.to.toLowerCase())) return await provider(request);
+    return onlyFor([this.host, ...tokenServers], provider, (tokenServer) => {
       this.#log.warn(
-        { upstream: this.host, tokenServer: request.to?.slice(0, 200) },
+        { upstream: this.host, tokenServer },
         'the upstream of a mirror names a token server that is not among its tokenServers: no credentials were sent',
       );
-      return undefined;
-    };
+    });
   }
+}
+
+/**
+ * A provider that gives its credential to these hosts alone.
+ *
+ * @param refused told of a host that got none
+ */
+export function onlyFor(
+  hosts: readonly string[],
+  provider: CredentialProvider,
+  refused: (host: string | undefined) => void,
+): CredentialProvider {
+  const allowed = new Set(hosts.map((host) => host.toLowerCase()));
+  return async (request = {}) => {
+    if (request.to !== undefined && allowed.has(request.to.toLowerCase())) return await provider(request);
+    refused(request.to?.slice(0, 200));
+    return undefined;
+  };
 }
