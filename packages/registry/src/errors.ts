@@ -41,11 +41,11 @@ export const API_ERRORS = {
   TooManyRequests: { status: 429, oci: 'TOOMANYREQUESTS' },
   TooManyTags: { status: 414, oci: 'UNSUPPORTED' },
   Unauthorized: { status: 401, oci: 'UNAUTHORIZED' },
-} as const satisfies Record<string, Row>;
   UpstreamInvalid: { status: 502, oci: 'UNAVAILABLE' },
   UpstreamRefused: { status: 502, oci: 'UNAVAILABLE' },
   UpstreamTimeout: { status: 504, oci: 'UNAVAILABLE' },
   UpstreamUnavailable: { status: 502, oci: 'UNAVAILABLE' },
+} as const satisfies Record<string, Row>;
 
 /** Codes of {@link RegistryError}. */
 export type RegistryErrorCode = keyof typeof API_ERRORS;
@@ -87,8 +87,8 @@ export type RegistrySetupErrorCode =
   | 'HtpasswdInvalid'
   | 'ListenInsecure'
   | 'ListenFailed'
-  | 'OidcInvalid'
   | 'MirrorInvalid'
+  | 'OidcInvalid'
   | 'PolicyInvalid'
   | 'RobotInvalid'
   | 'RobotUnknown'
