@@ -40,8 +40,3 @@ export function pairsOption(
   });
   return { ...before, ...Object.fromEntries(pairs) };
 }
-
-/** Whether an address only reaches this machine. */
-export function isLoopback(address: string): boolean {
-  return address === 'localhost' || address === '::1' || /^127\./.test(address);
-}

@@ -3,11 +3,10 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { Readable } from 'node:stream';
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
-import { errorMessage, isRecord, systemCode } from '@mural/core';
+import { errorMessage, isLoopbackHost, isRecord, systemCode } from '@mural/core';
 import type { Credential } from '@mural/oci';
 import type { BackupSource } from '@mural/registry';
 import { CliError } from './errors.ts';
-import { isLoopback } from './options.ts';
 
 /** How to reach the administration of a registry that runs. */
 export interface AdministrationOptions {
@@ -146,7 +145,7 @@ function baseOf(text: string): URL {
     throw new CliError('Usage', '--registry must be a URL of a registry and nothing more', { hint });
   }
   const host = url.hostname.replace(/^\[|\]$/g, '');
-  if (url.protocol === 'http:' && !isLoopback(host)) {
+  if (url.protocol === 'http:' && !isLoopbackHost(host)) {
     throw new CliError('Usage', `plain HTTP to ${host} would show the password to everybody between`, {
       hint,
     });

@@ -6,7 +6,7 @@ export { type AtomicWriteOptions, syncDirectory, writeFileAtomic } from './files
 export { canonicalJson, isRecord, type Json, jsonEqual } from './json.ts';
 export { createLogger, type Logger, type LoggerOptions, silentLogger } from './log.ts';
 export { nearest } from './nearest.ts';
-export { type ProcessEnvironment, ProxyError, proxyFor } from './proxy.ts';
+export { isLoopbackHost, type ProcessEnvironment, ProxyError, proxyFor } from './proxy.ts';
 export { maskUserInfo, redactUrl } from './redact.ts';
 export { backoff, retry, type RetryOptions } from './retry.ts';
 export { SingleFlight } from './single-flight.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type ProxyError, proxyFor } from './proxy.ts';
+import { isLoopbackHost, type ProxyError, proxyFor } from './proxy.ts';
 
 const PROXY = { HTTPS_PROXY: 'http://proxy.example:3128' };
 
@@ -81,5 +81,23 @@ describe('proxyFor', () => {
 
   it('reads no_proxy in lower case', () => {
     expect(proxyFor(new URL('https://a.example'), { ...PROXY, no_proxy: 'a.example' })).toBeUndefined();
+  });
+});
+
+describe('isLoopbackHost', () => {
+  it.each(['localhost', 'LOCALHOST', '127.0.0.1', '127.9.9.9', '::1', '[::1]'])('knows %s', (host) => {
+    expect(isLoopbackHost(host)).toBe(true);
+  });
+
+  it.each([
+    '127.0.0.1.evil.example',
+    '127.anything.example',
+    'localhost.evil.example',
+    '128.0.0.1',
+    '0.0.0.0',
+    '[::2]',
+    '',
+  ])('is not taken in by %s', (host) => {
+    expect(isLoopbackHost(host)).toBe(false);
   });
 });

@@ -47,7 +47,7 @@ function parseProxy(name: string, value: string): URL {
 
 function usesProxy(url: URL, noProxy: string): boolean {
   const host = bare(url.hostname);
-  if (host === 'localhost' || isLoopback(host)) return false;
+  if (isLoopbackHost(host)) return false;
   const port = url.port === '' ? (DEFAULT_PORTS[url.protocol] ?? '') : url.port;
   return !noProxy.split(',').some((entry) => excludes(entry.trim().toLowerCase(), host, port));
 }
@@ -91,8 +91,10 @@ function sameAddress(address: string, host: string): boolean {
   return list.check(host, familyOf(host));
 }
 
-function isLoopback(host: string): boolean {
-  return inNetwork('127.0.0.0/8', host) || sameAddress('::1', host);
+/** Whether a host name of a URL, or an address, is of this machine alone. A name counts only as `localhost`. */
+export function isLoopbackHost(hostname: string): boolean {
+  const host = bare(hostname);
+  return host === 'localhost' || inNetwork('127.0.0.0/8', host) || sameAddress('::1', host);
 }
 
 function familyOf(address: string): 'ipv4' | 'ipv6' {

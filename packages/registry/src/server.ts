@@ -4,8 +4,8 @@ import {
   type Server as TlsServer,
   type ServerOptions as TlsServerOptions,
 } from 'node:https';
-import { type AddressInfo, BlockList, isIP } from 'node:net';
-import { type Clock, type Logger, silentLogger, systemClock } from '@mural/core';
+import { type AddressInfo, isIP } from 'node:net';
+import { type Clock, isLoopbackHost, type Logger, silentLogger, systemClock } from '@mural/core';
 import { Access, type AccessOptions } from './auth/access.ts';
 import { anonymousMayWrite } from './auth/caller.ts';
 import type { RobotAccounts } from './auth/robots.ts';
@@ -330,11 +330,7 @@ async function listenOn(server: Server | TlsServer, listen: string, port: number
 }
 
 /** @param stop ends what requests may still wait for when nobody waits for them any more */
-async function shutDown(
-  server: Server | TlsServer,
-  active: ActiveRequests,
-  stop: () => void,
-): Promise<void> {
+async function shutDown(server: Server | TlsServer, active: ActiveRequests, stop: () => void): Promise<void> {
   const closed = new Promise<void>((resolve) => {
     server.close(() => resolve());
   });
@@ -350,7 +346,7 @@ function requireSafe(options: RegistryOptions, listen: string): void {
   if (options.clientCertificates !== undefined && options.tls === undefined) {
     throw new RegistrySetupError('ListenInsecure', 'Client certificates need TLS.', { facts: { listen } });
   }
-  if (isLoopback(listen)) return;
+  if (isLoopbackHost(listen)) return;
   const facts = { listen };
   if (options.tls === undefined) {
     throw new RegistrySetupError(
@@ -372,16 +368,6 @@ function requireSafe(options: RegistryOptions, listen: string): void {
       },
     );
   }
-}
-
-const LOOPBACK = new BlockList();
-LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
-LOOPBACK.addAddress('::1', 'ipv6');
-
-function isLoopback(listen: string): boolean {
-  const family = isIP(listen);
-  if (family === 0) return listen === 'localhost';
-  return LOOPBACK.check(listen, family === 6 ? 'ipv6' : 'ipv4');
 }
 
 function hostOf(address: AddressInfo | string | null, listen: string): string {

@@ -1,7 +1,7 @@
+import { isLoopbackHost } from '@mural/core';
 import { type Context, pathOf, readUserFile } from '../context.ts';
 import { CliError } from '../errors.ts';
 import { type LoadedConfig, startRegistryHome } from '../home/registry-home.ts';
-import { isLoopback } from '../options.ts';
 import { readRegistryConfig } from '../registry-config/read.ts';
 import type { ServeOptions } from './registry.ts';
 import { runUntilStopped } from './run.ts';
@@ -86,7 +86,7 @@ function checkOptions(options: ServeOptions): void {
   if (!options.tls && options.tlsCert !== undefined) {
     throw usage('--no-tls and --tls-cert contradict each other', 'leave one of them out');
   }
-  if (isLoopback(options.listen)) return;
+  if (isLoopbackHost(options.listen)) return;
   if (!options.tls) {
     throw usage(
       `--no-tls is refused on ${options.listen}: passwords would travel in clear`,
@@ -113,7 +113,7 @@ function checkConfig(options: ServeOptions, { config, pair }: LoadedConfig): voi
   const writes =
     anonymous === 'push' ||
     (typeof anonymous !== 'string' && anonymous.some(({ actions }) => actions.some((one) => one !== 'read')));
-  if (writes && !isLoopback(options.listen)) {
+  if (writes && !isLoopbackHost(options.listen)) {
     throw usage(
       `anonymous writes of ${options.config ?? ''} are refused on ${options.listen}: anybody could write`,
       'allow read at most, or listen on 127.0.0.1',

@@ -1,7 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { type Clock, errorMessage, isRecord, type Logger, SingleFlight, withDeadline } from '@mural/core';
+import {
+  type Clock,
+  errorMessage,
+  isLoopbackHost,
+  isRecord,
+  type Logger,
+  SingleFlight,
+  withDeadline,
+} from '@mural/core';
 import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose';
 import { RegistryError } from '../errors.ts';
 
@@ -165,7 +173,7 @@ export function isSafeUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const { protocol, hostname, username, password } = new URL(text);
   if (username !== '' || password !== '') return false;
-  return protocol === 'https:' || (protocol === 'http:' && /^(?:127\.|localhost$|\[::1\]$)/.test(hostname));
+  return protocol === 'https:' || (protocol === 'http:' && isLoopbackHost(hostname));
 }
 
 interface Getting {
@@ -178,7 +186,7 @@ interface Getting {
 async function get(url: string, { headers, ca, signal }: Getting): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const secure = url.startsWith('https:');
-  const proxyEnv = isLoopbackUrl(url) ? {} : { proxyEnv: process.env };
+  const proxyEnv = isLoopbackHost(new URL(url).hostname) ? {} : { proxyEnv: process.env };
   const agent = secure ? new HttpsAgent(proxyEnv) : new HttpAgent(proxyEnv);
   const options = { headers, signal, agent, ...(ca === undefined ? {} : { ca }) };
   const request = secure ? httpsRequest(url, options, resolve) : httpRequest(url, options, resolve);
@@ -199,8 +207,4 @@ async function get(url: string, { headers, ca, signal }: Getting): Promise<strin
     request.destroy();
     agent.destroy();
   }
-}
-
-function isLoopbackUrl(url: string): boolean {
-  return /^(?:127\.|localhost$|\[::1\]$)/.test(new URL(url).hostname);
 }

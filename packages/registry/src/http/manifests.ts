@@ -272,7 +272,12 @@ function requireSize(digest: Digest, size: number, stored: number | undefined): 
 }
 
 /** What the metadata keep of a manifest. */
-export function recordOf(manifest: CheckedManifest, digest: Digest, size: number, now: number): ManifestRecord {
+export function recordOf(
+  manifest: CheckedManifest,
+  digest: Digest,
+  size: number,
+  now: number,
+): ManifestRecord {
   const { mediaType, subject, artifactType, annotations } = manifest;
   if (subject === undefined) return { digest, mediaType, size, pushedAt: now };
   const referrer = JSON.stringify({ mediaType, digest, size, artifactType, annotations });

@@ -1,4 +1,4 @@
-import { FakeClock } from '@mural/core/testing';
+import { eventually, FakeClock } from '@mural/core/testing';
 import { afterEach, describe, expect, it } from 'vitest';
 import { errorCode, IMAGE, INDEX } from '../fixture.ts';
 import { digestOf } from '../names.ts';
@@ -186,6 +186,7 @@ describe('a mirror whose upstream is away', () => {
     const image = await fixture.pushImage('team/app', 'v1');
     await fixture.mirror.send('GET', '/v2/team/app/manifests/v1');
     await fixture.mirror.send('GET', `/v2/team/app/blobs/${image.layer}`);
+    await eventually(async () => (await fixture.mirror.registry.maintenance.stats()).blobs === 1);
     fixture.upstream.fail({ fault });
     await clock.advance(3_600_000);
     keepRunning(clock);

@@ -1,4 +1,4 @@
-import { BlockList, isIP } from 'node:net';
+import { isLoopbackHost } from '@mural/core';
 import { type Credential, type CredentialProvider, isValidRegistry, isValidRepository } from '@mural/oci';
 import { RegistrySetupError } from '../errors.ts';
 import { globPattern } from '../glob.ts';
@@ -132,16 +132,6 @@ function upstreamAt(text: string, at: string): URL {
     throw invalid(at, 'has a path that no repository name begins with');
   if (!isValidRegistry(url.host)) throw invalid(at, 'does not name a registry');
   return url;
-}
-
-const LOOPBACK = new BlockList();
-LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
-LOOPBACK.addAddress('::1', 'ipv6');
-
-function isLoopbackHost(hostname: string): boolean {
-  const bare = hostname.replace(/^\[|\]$/g, '');
-  const family = isIP(bare);
-  return family === 0 ? bare === 'localhost' : LOOPBACK.check(bare, family === 6 ? 'ipv6' : 'ipv4');
 }
 
 function timeAt(value: number | undefined, otherwise: number, at: string): number {

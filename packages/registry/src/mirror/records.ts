@@ -118,6 +118,6 @@ export class MirrorRecords {
 
 function put(map: Map<string, Map<string, number>>, repository: string, name: string, at: number): void {
   const names = map.get(repository);
-  if (names === undefined) map.set(repository, new Map([[name, at]]));
-  else names.set(name, at);
+  if (names === undefined) map.set(repository, new Map([[name, Math.floor(at)]]));
+  else names.set(name, Math.floor(at));
 }

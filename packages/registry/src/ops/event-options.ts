@@ -1,4 +1,4 @@
-import { BlockList, isIP } from 'node:net';
+import { isLoopbackHost } from '@mural/core';
 import { RegistrySetupError } from '../errors.ts';
 import { EVENT_ACTIONS, type EventAction } from './events.ts';
 
@@ -35,10 +35,6 @@ const MAX_TIMEOUT_MS = 300_000;
 const OWN_HEADERS =
   /^(?:content-(?:type|length|encoding)|host|connection|transfer-encoding|expect|te|upgrade)$/i;
 
-const LOOPBACK = new BlockList();
-LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
-LOOPBACK.addAddress('::1', 'ipv6');
-
 /**
  * Checks endpoints that may come from a file.
  *
@@ -61,14 +57,6 @@ export function checkEvents({ endpoints = [] }: EventOptions = {}): void {
   }
 }
 
-/** Whether a URL leads to this machine. */
-export function isLoopbackUrl(url: URL): boolean {
-  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
-  const family = isIP(host);
-  if (family === 0) return host === 'localhost';
-  return LOOPBACK.check(host, family === 6 ? 'ipv6' : 'ipv4');
-}
-
 /** What is wrong with a URL is said without it, since it may hold a secret. */
 function checkUrl({ url: text, headers = {} }: EventEndpoint, at: string): void {
   const url = URL.canParse(text) ? new URL(text) : undefined;
@@ -78,7 +66,7 @@ function checkUrl({ url: text, headers = {} }: EventEndpoint, at: string): void 
   if (url.username !== '' || url.password !== '') {
     throw invalid(`${at}.url`, 'must hold no user and password: give the header Authorization');
   }
-  if (url.protocol === 'http:' && Object.keys(headers).length > 0 && !isLoopbackUrl(url)) {
+  if (url.protocol === 'http:' && Object.keys(headers).length > 0 && !isLoopbackHost(url.hostname)) {
     throw invalid(`${at}.url`, 'must be https where headers are given: they would travel in clear');
   }
 }

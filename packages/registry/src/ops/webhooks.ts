@@ -1,10 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { backoff, type Clock, type Logger, MuralError, type Random, withDeadline } from '@mural/core';
+import {
+  backoff,
+  type Clock,
+  isLoopbackHost,
+  type Logger,
+  MuralError,
+  type Random,
+  withDeadline,
+} from '@mural/core';
 import { globPattern } from '../glob.ts';
 import { envelopeOf, EVENTS_TYPE, type EventSource, notificationOf } from './envelope.ts';
-import { type EventEndpoint, isLoopbackUrl } from './event-options.ts';
+import type { EventEndpoint } from './event-options.ts';
 import { EventQueue, type WaitingEvent } from './event-queue.ts';
 import type { EventAction, Events, RegistryEvent } from './events.ts';
 
@@ -201,7 +209,7 @@ class Endpoint {
   async #post(body: string, signal: AbortSignal): Promise<number> {
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     const secure = this.#url.protocol === 'https:';
-    const proxy = isLoopbackUrl(this.#url) ? {} : { proxyEnv: process.env };
+    const proxy = isLoopbackHost(this.#url.hostname) ? {} : { proxyEnv: process.env };
     const agent = secure ? new HttpsAgent(proxy) : new HttpAgent(proxy);
     const { ca, headers } = this.#options;
     const options = {
