@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Digest } from '../names.ts';
 import { sameStamp } from '../store/blob-files.ts';
+import type { Database } from '../store/database.ts';
 import type { Repository } from '../store/metadata.ts';
 import { namedIn, NON_DISTRIBUTABLE } from '../store/references.ts';
 import type { Store } from '../store/store.ts';
@@ -92,12 +93,13 @@ type Note = (problem: Problem) => void;
 type Pause = () => Promise<void>;
 
 async function verifyRepository(
-  { metadata }: Store,
+  { metadata, database }: Store,
   repository: Repository,
   note: Note,
   pause: Pause,
 ): Promise<void> {
   const { name } = repository;
+  const mirrored = mirroredManifests(database, name);
   for (const [tag, digest] of [...repository.tags.entries()]) {
     if (!repository.manifests.has(digest)) note({ kind: 'danglingTag', repository: name, tag, digest });
   }
@@ -108,13 +110,25 @@ async function verifyRepository(
     const named = bytes === undefined ? undefined : namedIn(bytes);
     if (named === undefined) note({ kind: 'missingManifest', repository: name, digest });
     for (const { digest: blob, mediaType, isManifest } of named ?? []) {
-      if (isManifest || repository.blobs.has(blob) || NON_DISTRIBUTABLE.test(mediaType)) continue;
+      if (
+        isManifest ||
+        mirrored.has(digest) ||
+        repository.blobs.has(blob) ||
+        NON_DISTRIBUTABLE.test(mediaType)
+      )
+        continue;
       note({ kind: 'missingBlob', repository: name, digest: blob, detail: `named by ${digest}` });
     }
   }
   for (const digest of repository.blobs.keys()) {
     if (metadata.blob(digest) === undefined) note({ kind: 'lostBlob', repository: name, digest });
   }
+}
+
+/** Manifests that came through a mirror, whose blobs come when they are asked for. */
+function mirroredManifests(database: Database, repository: string): ReadonlySet<unknown> {
+  const rows = database.statement('SELECT name FROM mirrored_manifests WHERE repository = ?').all(repository);
+  return new Set(rows.map((row) => row['name']));
 }
 
 async function verifyFiles({ metadata, files }: Store, note: Note, pause: Pause): Promise<void> {

@@ -187,6 +187,7 @@ export class MirroredBlobs {
     const range = rangeOf(exchange, `"${digest}"`, size);
     const { status, headers } = partOf(blobHeaders(digest, size), range, size);
     store.metadata.holds.use(name, digest);
+    exchange.events.publish({ action: 'pull', kind: 'blob', repository: name, digest, size }, exchange);
     const sent = store.metadata.holds.transfer(name);
     const pieces = fetch.read(range ?? { start: 0, end: size - 1 });
     try {

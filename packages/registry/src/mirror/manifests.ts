@@ -184,7 +184,7 @@ export class MirroredManifests {
       return false;
     }
     for (const tag of tags) this.#records.checked(name, tag);
-    this.#records.pulled(name, digest);
+    this.#records.stored(name, digest);
     return true;
   }
 

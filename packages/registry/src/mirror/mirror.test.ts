@@ -171,6 +171,45 @@ describe('a mirror', () => {
   });
 });
 
+describe('what a mirror holds', () => {
+  it('is sound although blobs are not here that nobody has asked for', async () => {
+    const fixture = await start();
+    await fixture.pushImage('team/app', 'v1');
+    await fixture.mirror.send('GET', '/v2/team/app/manifests/v1');
+    expect(await fixture.mirror.registry.maintenance.verify()).toMatchObject({ ok: true, found: 0 });
+  });
+
+  it('goes when nobody has pulled it for long, but for what an index pulls along and what is leased', async () => {
+    const clock = new FakeClock();
+    const hour = 3_600_000;
+    const fixture = await start({
+      mirror: { evictAfterMs: 3 * hour, tagTtlMs: 100 * hour },
+      registry: { clock },
+    });
+    const { mirror } = fixture;
+    const old = await fixture.pushImage('team/app', 'old');
+    const leased = await fixture.pushImage('team/app', 'leased');
+    const child = await fixture.pushImage('team/app', 'child');
+    await fixture.pushIndex('team/app', 'index', [child]);
+    for (const reference of ['old', 'leased', 'index', child.digest]) {
+      expect((await mirror.send('GET', `/v2/team/app/manifests/${reference}`)).status).toBe(200);
+    }
+    await mirror.registry.maintenance.lease('team/app', leased.digest, 24 * hour);
+    for (let passed = 0; passed < 5; passed += 1) {
+      await clock.advance(hour);
+      expect((await mirror.send('HEAD', '/v2/team/app/manifests/index')).status).toBe(200);
+    }
+    await eventually(async () => (await mirror.registry.maintenance.stats()).manifests === 3);
+    const before = fixture.upstream.requests.length;
+    for (const reference of ['leased', 'index', child.digest]) {
+      expect((await mirror.send('GET', `/v2/team/app/manifests/${reference}`)).status).toBe(200);
+    }
+    expect(fixture.upstream.requests.length).toBe(before);
+    expect((await mirror.send('GET', `/v2/team/app/manifests/${old.digest}`)).status).toBe(200);
+    expect(fixture.upstream.requests.length).toBe(before + 1);
+  });
+});
+
 describe('a mirror whose upstream is away', () => {
   const faults = [
     ['cut off', { kind: 'reset' }],

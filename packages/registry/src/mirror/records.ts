@@ -47,6 +47,12 @@ export class MirrorRecords {
     this.#dirty.pulls.add(`${repository} ${digest}`);
   }
 
+  /** Notes at once that a manifest came from upstream: the blobs that it names may not be here. */
+  stored(repository: string, digest: Digest): void {
+    this.pulled(repository, digest);
+    this.flush();
+  }
+
   /** Forgets a tag. */
   forgetTag(repository: string, tag: string): void {
     this.#tags.get(repository)?.delete(tag);
