@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Clock } from '@mural/core';
 import type { Credential } from '@mural/oci';
-import { type RunningRegistry, startRegistry } from '@mural/registry';
+import { type ProtectedContent, type RunningRegistry, startRegistry } from '@mural/registry';
 import { Readers } from './accounts.ts';
 import type { Certificates, KeyPair } from './certificates.ts';
 import type { Layout } from './layout.ts';
@@ -16,6 +16,8 @@ export interface EmbeddedRegistryOptions {
   readonly advertised: string;
   readonly port: number;
   readonly certificates: Certificates;
+  /** Digests that the fleet uses or is to use: no collection and no retention rule takes them. */
+  readonly inUse: () => Promise<ReadonlySet<string>>;
   readonly logs: Logs;
   readonly clock: Clock;
 }
@@ -41,6 +43,7 @@ export class EmbeddedRegistry {
   readonly #options: EmbeddedRegistryOptions;
   #port: number;
   #certificate: KeyPair;
+  #repositories: readonly string[] = [];
   #running: Running | undefined;
 
   constructor(options: EmbeddedRegistryOptions) {
@@ -60,6 +63,7 @@ export class EmbeddedRegistry {
    * @throws CliError `AddressInUse`, `AddressUnavailable`
    */
   async start(repositories: readonly string[]): Promise<ServingRegistry> {
+    this.#repositories = repositories;
     this.#running ??= await this.#open(repositories);
     const { hub, readers, registry } = this.#running;
     await registry.setUser(hubUser(hub, repositories));
@@ -80,6 +84,11 @@ export class EmbeddedRegistry {
     this.#running?.registry.setTls(pair);
   }
 
+  async #protected(): Promise<ProtectedContent[]> {
+    const digests = [...(await this.#options.inUse())];
+    return this.#repositories.flatMap((repository) => digests.map((digest) => ({ repository, digest })));
+  }
+
   async #open(repositories: readonly string[]): Promise<Running> {
     const { layout, listen, certificates, logs, clock, advertised } = this.#options;
     const admin = await account(layout, 'admin');
@@ -96,6 +105,7 @@ export class EmbeddedRegistry {
           { name: admin.username, password: admin.password, policies: everything },
           hubUser(hub, repositories),
         ],
+        maintenance: { protect: async () => this.#protected() },
         log: logs.main,
         accessLog: logs.access,
         clock,

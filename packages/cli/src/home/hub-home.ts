@@ -19,6 +19,7 @@ import { readValues } from './values-document.ts';
 import { type GivenValues, ValuesInForce } from './values-in-force.ts';
 import { ValuesStore } from './values-store.ts';
 import { CONTROLLERS } from './controllers.ts';
+import { digestsInUse } from './digests-in-use.ts';
 import { publishControllers } from './workers.ts';
 
 /** What `mural up` was asked for. */
@@ -73,6 +74,8 @@ interface Assembly extends Home {
 /** What the parts of this home are given to work with. */
 interface Services {
   readonly api: HomeApi;
+  /** Acts as the process itself. */
+  readonly client: KubeClient;
   readonly embedded: EmbeddedRegistry;
   readonly certificates: Certificates;
 }
@@ -84,11 +87,13 @@ async function assemble(parts: Assembly): Promise<HubFacts> {
   const certificates = await ensureCertificates(layout.tls, names, clock);
   await writeFileAtomic(layout.ca, certificates.ca);
   const common = { layout, listen: options.listen, advertised, certificates, logs, clock };
-  const embedded = new EmbeddedRegistry({ ...common, port: options.registryPort });
-  stack.push('registry', async () => embedded.stop());
   const api = await startHomeApi({ ...common, port: options.apiPort, flag: '--api-port', cluster: 'mural' });
   stack.push('api', async () => api.server.close());
-  const registry = await startDelivery(parts, { api, embedded, certificates });
+  const client = clientOf(api, stack, 'mural-up');
+  const inUse = async (): Promise<ReadonlySet<string>> => digestsInUse(client);
+  const embedded = new EmbeddedRegistry({ ...common, inUse, port: options.registryPort });
+  stack.push('registry', async () => embedded.stop());
+  const registry = await startDelivery(parts, { api, client, embedded, certificates });
   const page = await listening(portOfConsole(options), async () =>
     startConsole({
       listen: options.listen,
@@ -120,10 +125,9 @@ async function assemble(parts: Assembly): Promise<HubFacts> {
  */
 async function startDelivery(parts: Assembly, services: Services): Promise<string> {
   const { options, clock, layout, logs, stack } = parts;
-  const { api, embedded, certificates } = services;
+  const { api, client, embedded, certificates } = services;
   const log = logs.main;
   const environment = options.environment ?? process.env;
-  const client = clientOf(api, stack, 'mural-up');
   await installDefinitions(client, { more: [helmReleaseDefinition()], clock, log });
   await publishControllers(client, CONTROLLERS, { version: VERSION, now: clock.now(), released: true });
   await grant(client, hubAccess(MURAL_NAMESPACE));

@@ -6,6 +6,8 @@ const DEFAULT_HUB_SPOKE = 'hub';
 /** Label of the hub as its own spoke, when the values give it none: something to select it by. */
 const DEFAULT_HUB_LABELS = { tier: 'hub' };
 const MANAGER = 'mural-values';
+/** On the Spoke that nobody asked for: it goes when the values say what spokes there are. */
+const DEFAULT_SPOKE_ANNOTATION = 'mural.dev/default-spoke';
 
 /**
  * Which of the spokes is the hub itself: the one whose kubeconfig is `inCluster`, else the one named
@@ -20,7 +22,8 @@ export function hubSpokeName(values: Values): string | undefined {
 
 /**
  * Makes the Spoke objects that the values name. What the values say wins over what was changed by
- * hand; what they do not say is left alone, and so are spokes that they do not name.
+ * hand; what they do not say is left alone, and so are spokes that they do not name, but for the one
+ * that was made because they named none.
  *
  * @param valuesOf the values that say which registry a spoke reads: others than `values` for a spoke
  *   that has not been moved yet
@@ -33,7 +36,13 @@ export async function ensureSpokes(
   const own = hubSpokeName(values);
   if (values.fleetConfig.spokes.length === 0 && own !== undefined) {
     const present = await client.find(SPOKES, { name: own });
-    if (present === undefined) await client.create(SPOKES, spokeObject(own, DEFAULT_HUB_LABELS, undefined));
+    if (present === undefined) {
+      const made = spokeObject(own, DEFAULT_HUB_LABELS, undefined);
+      await client.create(SPOKES, {
+        ...made,
+        metadata: { ...made.metadata, annotations: { [DEFAULT_SPOKE_ANNOTATION]: 'true' } },
+      });
+    }
     return;
   }
   for (const spoke of values.fleetConfig.spokes) {
@@ -42,6 +51,14 @@ export async function ensureSpokes(
     const object = spokeObject(spoke.name, labels, registryOf(registry));
     await client.apply(SPOKES, object, { fieldManager: MANAGER, force: true });
   }
+  if (!values.fleetConfig.spokes.some(({ name }) => name === DEFAULT_HUB_SPOKE)) await retireDefault(client);
+}
+
+/** The hub is its own spoke under another name now, or none at all: nobody would ever report for this one. */
+async function retireDefault(client: KubeClient): Promise<void> {
+  const ref = { name: DEFAULT_HUB_SPOKE };
+  const present = await client.find<Spoke>(SPOKES, ref);
+  if (present?.metadata.annotations?.[DEFAULT_SPOKE_ANNOTATION] === 'true') await client.delete(SPOKES, ref);
 }
 
 /** A Spoke object. */
