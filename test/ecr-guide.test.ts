@@ -111,7 +111,7 @@ describe('what goes wrong in the account', () => {
     aws.iam.setPolicies(role, [policy]);
     expect(await preflight(await pod({ namespace: 'mural' }))).toMatch(message('Not authorized to perform'));
     expect(await preflight(await pod({ audience: 'other' }))).toMatch(message('Incorrect token audience'));
-    expect(await preflight(undefined)).toMatch(message('fail  identity  …: there is no AWS identity'));
+    expect(await preflight(undefined)).toMatch(message('fail  identity  … there is no AWS identity'));
   }, 60_000);
 
   it('shows as the guide says on the way there', async () => {

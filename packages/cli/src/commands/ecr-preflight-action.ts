@@ -18,8 +18,11 @@ export async function runPreflight(options: PreflightCommandOptions, context: Co
   const ca = options.registryCa === undefined ? undefined : await readUserFile(context, options.registryCa);
   const done: PreflightCheck[] = [];
   const report = (check: PreflightCheck): void => {
+    if (options.format === 'text') {
+      if (done.at(-1)?.target !== check.target) context.out(`${check.target}\n`);
+      context.out(lineOf(check));
+    }
     done.push(check);
-    if (options.format === 'text') context.out(lineOf(check));
   };
   const { values, findings } = parseValues(text, options.values);
   for (const finding of findings) report(ofFinding(finding));
@@ -108,8 +111,11 @@ function valuesAreRight(file: string): PreflightCheck {
   return { status: 'ok', check: 'values', target: file, message: 'nothing to say' };
 }
 
-/** `fail  ecr:PutImage  host/path: what was found; fix: what to do`. */
-function lineOf({ status, check, target, message, fix }: PreflightCheck): string {
+/** As wide as the longest action of ECR. */
+const CHECK_WIDTH = 'ecr:BatchCheckLayerAvailability'.length;
+
+/** `  fail  ecr:PutImage  what was found; fix: what to do`, below the line of the registry. */
+function lineOf({ status, check, message, fix }: PreflightCheck): string {
   const what = message.replaceAll(/\s+/g, ' ');
-  return `${status.padEnd(4)}  ${check}  ${target}: ${what}${fix === undefined ? '' : `; fix: ${fix}`}\n`;
+  return `  ${status.padEnd(4)}  ${check.padEnd(CHECK_WIDTH)}  ${what}${fix === undefined ? '' : `; fix: ${fix}`}\n`;
 }
