@@ -16,6 +16,7 @@ import type { ArtifactSources } from './artifact-sources.ts';
 import { toReconcileError } from './failure.ts';
 import { type Gathered, renderFleet, type SharedRendering } from './fleet-render.ts';
 import type { SpokeRecord } from './fold.ts';
+import { inParallel } from '../in-parallel.ts';
 import { gather, type HubCaches, noSpokes } from './gather.ts';
 import type { Pusher } from './push.ts';
 import type { Registries } from './registries.ts';
@@ -189,7 +190,7 @@ const pushStep: Step<Turn> = {
     );
     const missing = wanted.filter(({ id }) => recheck || turn.finished?.held.has(id) !== true);
     try {
-      await inTurns(missing, PUSHES_AT_A_TIME, async ({ artifact, tag, home }) => {
+      await inParallel(missing, PUSHES_AT_A_TIME, async ({ artifact, tag, home }) => {
         const sent = await home.push(artifact, tag, signal);
         if (sent) turn.pushed.push(home.reference(tag, artifact.digest));
       });
@@ -212,28 +213,6 @@ function isRequested({ metadata, status }: WorkloadDeployment): boolean {
 
 /** The way of a deployment to the registry. Roots follow from what is recorded afterwards. */
 export const HUE_STEPS: readonly Step<Turn>[] = [gatherStep, renderStep, packStep, pushStep];
-
-/** Runs `work` on all items, a few at a time; the first failure is thrown when what runs has ended. */
-async function inTurns<T>(
-  items: readonly T[],
-  width: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const queue = [...items];
-  const worker = async (): Promise<void> => {
-    for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
-      try {
-        await work(item);
-      } catch (error) {
-        queue.length = 0;
-        throw error;
-      }
-    }
-  };
-  const results = await Promise.allSettled(Array.from({ length: width }, worker));
-  const failed = results.find((result) => result.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
-}
 
 /** A hash of all that a rendering may depend on. */
 function inputOf(gathered: Gathered, homes: ReadonlyMap<string, Pusher>): string {

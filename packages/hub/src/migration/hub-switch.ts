@@ -1,5 +1,5 @@
 import { rootTag } from '../settings.ts';
-import { inParallel } from './copying.ts';
+import { inParallel } from '../in-parallel.ts';
 import { MigrationError } from './errors.ts';
 import type { FleetSpoke } from './fleet.ts';
 import type { StoredValues } from './ports.ts';

@@ -1,5 +1,5 @@
 import { checkWay } from './checks.ts';
-import { inParallel } from './copying.ts';
+import { inParallel } from '../in-parallel.ts';
 import { type MigrationWorld, startOf } from './migration.ts';
 import { BACK, FORWARD } from './session.ts';
 import type { MigrationPhase } from './state.ts';
