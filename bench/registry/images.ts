@@ -76,11 +76,22 @@ export class RepositoryClient {
   /** Layer, then manifest by tag. */
   async push(image: Image): Promise<void> {
     await this.#putBlob([image.mark, image.rest], image.mark.length + image.rest.length, image.digest);
-    const head = this.#head('PUT', `/v2/${this.#repository}/manifests/${image.tag}`, {
+    await this.#putManifest(image.tag, image.manifest);
+  }
+
+  /** Another manifest of an image that was pushed, by a tag of its own. */
+  async pushManifest(image: Image, tag: string): Promise<void> {
+    const manifest: unknown = JSON.parse(image.manifest.toString());
+    const annotated = { ...(manifest as object), annotations: { tag } };
+    await this.#putManifest(tag, Buffer.from(JSON.stringify(annotated)));
+  }
+
+  async #putManifest(tag: string, manifest: Buffer): Promise<void> {
+    const head = this.#head('PUT', `/v2/${this.#repository}/manifests/${tag}`, {
       'content-type': MANIFEST_TYPE,
-      'content-length': image.manifest.length,
+      'content-length': manifest.length,
     });
-    expect(await this.#connection.send([head, image.manifest]), 201);
+    expect(await this.#connection.send([head, manifest]), 201);
   }
 
   /** Manifest by tag, then layer. */

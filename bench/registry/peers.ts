@@ -18,6 +18,8 @@ export interface PeerSetup {
   readonly tls: { readonly cert: string; readonly key: string; readonly ca: string } | undefined;
   /** Basic authentication for everything; else everything is open to all. */
   readonly auth: boolean;
+  /** Where mural keeps its data, which then stay when it stops. */
+  readonly data?: string;
 }
 
 /** A registry that runs. */
@@ -114,7 +116,7 @@ function muralCommand({ folder, port, htpasswd, setup }: CommandInput): Command 
   return {
     args: [
       join(ROOT, 'packages', 'cli', 'bin', 'mural.js'),
-      ...['registry', 'serve', '--data', join(folder, 'data'), '--port', `${port}`],
+      ...['registry', 'serve', '--data', setup.data ?? join(folder, 'data'), '--port', `${port}`],
       ...(tls === undefined ? ['--no-tls'] : ['--tls-cert', tls.cert, '--tls-key', tls.key]),
       ...(auth ? ['--htpasswd', htpasswd] : ['--anonymous', 'push']),
     ],
