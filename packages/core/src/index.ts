@@ -10,3 +10,4 @@ export { isLoopbackHost, type ProcessEnvironment, ProxyError, proxyFor } from '.
 export { maskUserInfo, redactUrl } from './redact.ts';
 export { backoff, retry, type RetryOptions } from './retry.ts';
 export { SingleFlight } from './single-flight.ts';
+export { mapLimit } from './map-limit.ts';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { canonicalJson } from '@mural/core';
+import { canonicalJson, mapLimit } from '@mural/core';
 import {
   matchesSelector,
   RECONCILE_REQUEST_ANNOTATION,
@@ -16,7 +16,6 @@ import type { ArtifactSources } from './artifact-sources.ts';
 import { toReconcileError } from './failure.ts';
 import { type Gathered, renderFleet, type SharedRendering } from './fleet-render.ts';
 import type { SpokeRecord } from './fold.ts';
-import { inParallel } from '../in-parallel.ts';
 import { gather, type HubCaches, noSpokes } from './gather.ts';
 import type { Pusher } from './push.ts';
 import type { Registries } from './registries.ts';
@@ -190,7 +189,7 @@ const pushStep: Step<Turn> = {
     );
     const missing = wanted.filter(({ id }) => recheck || turn.finished?.held.has(id) !== true);
     try {
-      await inParallel(missing, PUSHES_AT_A_TIME, async ({ artifact, tag, home }) => {
+      await mapLimit(missing, PUSHES_AT_A_TIME, async ({ artifact, tag, home }) => {
         const sent = await home.push(artifact, tag, signal);
         if (sent) turn.pushed.push(home.reference(tag, artifact.digest));
       });

@@ -1,4 +1,4 @@
-import { inParallel } from '../in-parallel.ts';
+import { mapLimit } from '@mural/core';
 import { MigrationError } from './errors.ts';
 import type { Fleet, UsedArtifact } from './fleet.ts';
 import type { Session } from './session.ts';
@@ -20,7 +20,7 @@ export async function copyArtifacts(session: Session, fleet: Fleet): Promise<voi
   let done = 0;
   let sent = 0;
   const way = { to: direction.target, onlyMissing: direction.target === 'from' };
-  await inParallel(due, WIDTH, async (artifact) => {
+  await mapLimit(due, WIDTH, async (artifact) => {
     const { found, bytes } = await ports.registries.copy(artifact, way, signal);
     if (found) verified.add(keyOf(artifact));
     else missing.push(artifact);

@@ -1,5 +1,5 @@
+import { mapLimit } from '@mural/core';
 import { rootTag } from '../settings.ts';
-import { inParallel } from '../in-parallel.ts';
 import { MigrationError } from './errors.ts';
 import type { FleetSpoke } from './fleet.ts';
 import type { StoredValues } from './ports.ts';
@@ -89,7 +89,7 @@ export async function rootsReady(session: Session, names: readonly string[]): Pr
   };
   await session.until(
     async () => {
-      await inParallel([...waiting], 8, async (name) => {
+      await mapLimit([...waiting], 8, async (name) => {
         if (await isReady(name)) waiting.delete(name);
       });
       return waiting.values().next().value;

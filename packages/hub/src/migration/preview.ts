@@ -1,5 +1,5 @@
+import { mapLimit } from '@mural/core';
 import { checkWay } from './checks.ts';
-import { inParallel } from '../in-parallel.ts';
 import { type MigrationWorld, startOf } from './migration.ts';
 import { BACK, FORWARD } from './session.ts';
 import type { MigrationPhase } from './state.ts';
@@ -45,7 +45,7 @@ export async function previewMigration(world: MigrationWorld, way: 'to' | 'from'
   let toCopy = 0;
   let bytes = 0;
   const missing: string[] = [];
-  await inParallel(fleet.artifacts, 4, async (artifact) => {
+  await mapLimit(fleet.artifacts, 4, async (artifact) => {
     const estimate = await ports.registries.estimate(artifact, way, signal);
     if (estimate.found && !estimate.present) toCopy += 1;
     if (!estimate.found && artifact.use !== 'reported') missing.push(artifact.user);

@@ -6,10 +6,10 @@ import {
   isRecord,
   jsonEqual,
   type Logger,
+  mapLimit,
   MuralError,
 } from '@mural/core';
 import { KubeError, type KubeClient, type Resource, type UnstructuredObject } from '@mural/kube';
-import { mapLimit } from '../pool.ts';
 import { hasOption, isExcluded } from './annotations.ts';
 import { inventoryId } from './inventory.ts';
 import { LiveObjects } from './live.ts';

@@ -1,4 +1,4 @@
-import type { Clock } from '@mural/core';
+import { type Clock, mapLimit } from '@mural/core';
 import {
   type KubeClient,
   type KubeObject,
@@ -8,7 +8,6 @@ import {
   objectStatus,
   type UnstructuredObject,
 } from '@mural/kube';
-import { mapLimit } from '../pool.ts';
 import { CelError, evaluateBoolean } from './cel.ts';
 import { describeObject } from './order.ts';
 

@@ -1,4 +1,4 @@
-import { type Clock, errorMessage } from '@mural/core';
+import { type Clock, errorMessage, mapLimit } from '@mural/core';
 import {
   type InventoryEntry,
   KUSTOMIZE_NAME_LABEL,
@@ -8,7 +8,6 @@ import {
   type Resource,
   type UnstructuredObject,
 } from '@mural/kube';
-import { mapLimit } from '../pool.ts';
 import type { SourceRef } from '../source/storage.ts';
 import { hasOption } from './annotations.ts';
 import { compareObjects, describeObject } from './order.ts';
