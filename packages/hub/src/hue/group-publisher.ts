@@ -1,5 +1,5 @@
 import { type Clock, jitter, type Logger, type Random } from '@mural/core';
-import { type Controller, createController, type ReconcileResult, type Spoke } from '@mural/kube';
+import { type Controller, createController, type ReconcileResult } from '@mural/kube';
 import { packArtifact } from '@mural/oci';
 import { groupTag } from '../settings.ts';
 import type { Content } from './contents.ts';
@@ -61,11 +61,8 @@ export class GroupPublisher {
 
   constructor(options: GroupPublisherOptions) {
     this.#options = options;
-    this.#controller = createController<Spoke>({
+    this.#controller = createController({
       name: 'groups',
-      primary: options.fleet.spokes,
-      // Its keys are groups; it is told which of them a change concerns.
-      changed: () => false,
       reconcile: async (key, signal) => this.#reconcile(key, signal),
       concurrency: 4,
       backoff: { baseMs: 750, capMs: 60_000 },

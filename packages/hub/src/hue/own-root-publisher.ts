@@ -62,22 +62,16 @@ export class OwnRootPublisher {
   #toldAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: OwnRootPublisherOptions) {
-    const { clock, fleet, log, random } = options;
-    const shared = {
-      primary: fleet.spokes,
-      // Both are told which spokes a change concerns.
-      changed: () => false,
-      backoff: { baseMs: 750, capMs: 60_000 },
-      ...{ clock, random, log },
-    };
+    const { clock, log, random } = options;
+    const shared = { backoff: { baseMs: 750, capMs: 60_000 }, clock, random, log };
     this.#options = options;
-    this.#controller = createController<Spoke>({
+    this.#controller = createController({
       ...shared,
       name: 'roots',
       reconcile: async (name, signal) => this.#reconcile(name, signal),
       concurrency: 8,
     });
-    this.#elsewhere = createController<Spoke>({
+    this.#elsewhere = createController({
       ...shared,
       name: 'roots-elsewhere',
       reconcile: async (name, signal) => this.#publishElsewhere(name, signal),

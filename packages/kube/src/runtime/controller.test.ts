@@ -73,6 +73,21 @@ describe('createController', () => {
     expect(keys).toEqual(['s', 's', 's']);
   });
 
+  it('without a primary reconciles what it is told, and nothing else', async () => {
+    const keys: string[] = [];
+    const { controller } = await setUp(
+      async (key) => {
+        keys.push(key);
+        return undefined;
+      },
+      () => ({ primary: undefined }),
+    );
+    expect(keys).toEqual([]);
+    controller.enqueue('told');
+    await settle();
+    expect(keys).toEqual(['told']);
+  });
+
   it('reconciles what a watched object concerns', async () => {
     const keys: string[] = [];
     const { api } = await setUp(

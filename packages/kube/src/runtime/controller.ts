@@ -36,8 +36,11 @@ export function watching<T extends KubeObject>(
 
 export interface ControllerOptions<T extends KubeObject> {
   readonly name: string;
-  /** The caches are started and stopped by whoever made them. */
-  readonly primary: Cache<T>;
+  /**
+   * Objects whose changes are reconciled; without them, what {@link Controller.enqueue} is told is all there is.
+   * The caches are started and stopped by whoever made them.
+   */
+  readonly primary?: Cache<T> | undefined;
   readonly watches?: readonly ControllerWatch[] | undefined;
   /** Which changes of a primary object matter; by default {@link changedBesidesStatus}. */
   readonly changed?: ((now: T | undefined, before: T | undefined) => boolean) | undefined;
@@ -68,7 +71,9 @@ const STOP_GRACE_MS = 10_000;
  * A control loop: changes of the caches become keys in a queue, workers reconcile them. A failure,
  * whatever is thrown, is logged and comes again with jittered back-off; it never ends the loop.
  */
-export function createController<T extends KubeObject>(options: ControllerOptions<T>): Controller {
+export function createController<T extends KubeObject = KubeObject>(
+  options: ControllerOptions<T>,
+): Controller {
   return new ControlLoop<T>(options);
 }
 
@@ -115,14 +120,12 @@ class ControlLoop<T extends KubeObject> implements Controller {
   async #run(): Promise<void> {
     const { primary, watches = [], concurrency = 4 } = this.#options;
     const changed = this.#options.changed ?? changedBesidesStatus;
-    await Promise.all([primary.synced(), ...watches.map(async ({ cache }) => cache.synced())]);
+    await Promise.all([primary?.synced(), ...watches.map(async ({ cache }) => cache.synced())]);
     if (this.#stop.signal.aborted) return;
-    this.#unsubscribe = [
-      primary.onChange((key, now, before) => {
-        if (changed(now, before)) this.#queue.add(key);
-      }),
-      ...watches.map((watch) => this.#follow(watch)),
-    ];
+    const own = primary?.onChange((key, now, before) => {
+      if (changed(now, before)) this.#queue.add(key);
+    });
+    this.#unsubscribe = [...(own === undefined ? [] : [own]), ...watches.map((watch) => this.#follow(watch))];
     await Promise.all(Array.from({ length: concurrency }, async () => this.#work()));
   }
 
