@@ -101,8 +101,8 @@ function ofFinding({ file, line, column, level, message, rule, fix }: Finding): 
   return {
     status: level === 'error' ? 'fail' : 'warn',
     check: `values/${rule}`,
-    target: `${file}:${line}:${column}`,
-    message,
+    target: file,
+    message: `line ${line}, column ${column}: ${message}`,
     ...(fix === undefined ? {} : { fix }),
   };
 }

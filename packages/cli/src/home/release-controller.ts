@@ -103,7 +103,7 @@ async function conclude(options: ReleaseControllerOptions, release: HelmRelease)
   const digest = `sha256:${createHash('sha256').update(canonicalJson(values)).digest('hex')}`;
   const asked = readValues(stringify(values), FILE);
   if (asked.document === undefined) {
-    const message = `the values are not valid; the former ones stay in force:\n${errorLines(asked.findings)}`;
+    const message = `the values are not valid; the former ones stay in force: ${errorLines(asked.findings)}`;
     return { ready: 'False', reason: 'UpgradeFailed', message, digest };
   }
   const { text, warning } = await options.inForce.afterMigration(asked.document.text ?? '', FILE);
