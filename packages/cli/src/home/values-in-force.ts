@@ -144,7 +144,7 @@ export class ValuesInForce {
       ...named(MIGRATION_CONFIG_MAP),
     });
     const spokes = createCache<Spoke>({ ...shared, resource: SPOKES });
-    const controller = createController<KubeObject>({
+    const controller = createController({
       ...shared,
       name: 'values',
       primary: secrets,
