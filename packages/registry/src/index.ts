@@ -32,6 +32,7 @@ export type { CollectionReport, Finding } from './maintenance/findings.ts';
 export {
   checkMaintenance,
   type MaintenanceOptions,
+  type MaintenanceRules,
   type RegistryMaintenance,
 } from './maintenance/maintenance.ts';
 export { openRegistryData, type RegistryData, type RegistryDataOptions } from './maintenance/offline.ts';

@@ -126,6 +126,37 @@ describe('quotas', () => {
   });
 });
 
+describe('quotas that change while the registry serves', () => {
+  const set = (fixture: RegistryFixture, ...quotas: QuotaRule[]): void =>
+    fixture.registry.maintenance.setRules({ quotas });
+
+  it('count what is stored, keep what is too much already, and end', async () => {
+    const fixture = await start({});
+    expect((await push(fixture, 'team/a', randomBytes(600_000))).status).toBe(201);
+    set(fixture, { repositories: 'team/**', bytes: 500_000 });
+    expect((await push(fixture, 'team/b', randomBytes(1000))).status).toBe(403);
+    set(fixture, { repositories: 'team/**', bytes: 1_000_000 });
+    expect((await push(fixture, 'team/b', randomBytes(300_000))).status).toBe(201);
+    expect((await push(fixture, 'team/c', randomBytes(300_000))).status).toBe(403);
+    set(fixture);
+    expect((await push(fixture, 'team/c', randomBytes(300_000))).status).toBe(201);
+    set(fixture, { repositories: '**', bytes: 1_250_000 });
+    expect((await push(fixture, 'team/d', randomBytes(100_000))).status).toBe(403);
+  });
+
+  it('count uploads that began before them', async () => {
+    const fixture = await start({});
+    const begun = await fixture.send('POST', '/v2/a/blobs/uploads/');
+    const location = String(begun.headers.location);
+    expect((await fixture.send('PATCH', location, { body: randomBytes(600_000) })).status).toBe(202);
+    set(fixture, { repositories: '**', bytes: 1_000_000 });
+    expect((await push(fixture, 'b', randomBytes(500_000))).status).toBe(403);
+    const more = await fixture.send('PATCH', location, { body: randomBytes(500_000) });
+    expect([more.status, errorCode(more)]).toEqual([403, 'DENIED']);
+    expect((await push(fixture, 'b', randomBytes(500_000))).status).toBe(201);
+  });
+});
+
 describe('limits on unfinished uploads', () => {
   it('bound their bytes together', async () => {
     const fixture = await start({ uploads: { bytes: 1_000_000 } });

@@ -16,6 +16,7 @@ export interface Collection {
   /** How long after it was last needed something may go, in milliseconds. */
   readonly graceMs: number;
   readonly isProtected: (digest: Digest) => boolean;
+  readonly isProtectedTag: (tag: string) => boolean;
   readonly now: () => number;
   /** Gives others a turn; throws to stop. */
   readonly pause: () => Promise<void>;
@@ -27,7 +28,7 @@ export interface Collection {
 const SLICE = 64;
 const TAG_PAGE = 5000;
 
-/** Removes the tags that the rule of a repository does not keep. Tags on held or protected manifests stay. */
+/** Removes the tags that the rule of a repository does not keep. Protected tags stay, and those on held or protected manifests. */
 export async function collectTags(collection: Collection): Promise<void> {
   const { store, repository, index, rule, report } = collection;
   if (rule.tags.length === 0) return;
@@ -43,6 +44,10 @@ export async function collectTags(collection: Collection): Promise<void> {
     if (order % SLICE === SLICE - 1) await collection.pause();
     // The tag may have moved since it was read: then it is a young tag.
     if (repository.tags.get(name) !== digest) continue;
+    if (collection.isProtectedTag(name)) {
+      report.held += 1;
+      continue;
+    }
     if (isHeld(collection, digest)) continue;
     if (report.dryRun) index.tagMoved(digest, undefined);
     else store.metadata.dropTag(repository.name, name);

@@ -259,6 +259,38 @@ describe('tags', () => {
     await fixture.maintenance.collect();
     expect(fixture.store.metadata.repository('a')?.tags.page(undefined, 9).names).toEqual(['running']);
   });
+
+  it('that are protected by name stay, with whatever they are on', async () => {
+    const fixture = await open({
+      retention: [{ repositories: '**', tags: [{ tags: '*', keepNewest: 0 }], untagged: 'remove' }],
+      graceMs: 0,
+      protect: () => [{ repository: 'a', tag: 'root' }],
+    });
+    await fixture.image('a', ['root']);
+    const moved = await fixture.image('a', ['root']);
+    const elsewhere = await fixture.image('b', ['root']);
+    await fixture.clock.advance(HOUR);
+    expect(await fixture.maintenance.collect()).toMatchObject({ tags: 1, manifests: 2, held: 1 });
+    expect(fixture.store.metadata.repository('a')?.tags.get('root')).toBe(moved.digest);
+    expect(fixture.hasBlob('a', moved.layer)).toBe(true);
+    expect(fixture.hasManifest('b', elsewhere)).toBe(false);
+  });
+
+  it('go by rules that are set while the registry serves, and stay by those before when the new ones are wrong', async () => {
+    const fixture = await open({ retention });
+    for (const tag of ['release-1', 'release-2', 'release-3']) {
+      await fixture.image('apps/web', [tag]);
+      await fixture.clock.advance(HOUR);
+    }
+    const wrong = [{ repositories: 'apps/**', tags: [{ tags: 'release-*' }] }];
+    expect(() => fixture.maintenance.setRules({ retention: wrong })).toThrow(/retention\[0\]\.tags\[0\]/);
+    expect(await fixture.maintenance.collect({ dryRun: true })).toMatchObject({ tags: 1 });
+    const newest = [{ repositories: 'apps/**', tags: [{ tags: 'release-*', keepNewest: 1 }] }];
+    fixture.maintenance.setRules({ retention: newest });
+    expect(await fixture.maintenance.collect()).toMatchObject({ tags: 2 });
+    fixture.maintenance.setRules({});
+    expect(await fixture.maintenance.collect()).toMatchObject({ tags: 0 });
+  });
 });
 
 describe('a dry run', () => {

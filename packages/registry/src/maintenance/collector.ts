@@ -9,10 +9,22 @@ import { ReferenceIndex } from './reference-index.ts';
 import { type CompiledRetention, KEEP_ALL } from './rules.ts';
 
 /** Content of a repository that must stay, for as long as it is named here. */
-export interface ProtectedContent {
-  readonly repository: string;
-  /** Of a manifest, which then keeps what it names, or of a blob. */
-  readonly digest: string;
+export type ProtectedContent =
+  | {
+      readonly repository: string;
+      /** Of a manifest, which then keeps its tags and what it names, or of a blob. */
+      readonly digest: string;
+    }
+  | {
+      readonly repository: string;
+      /** A tag, which then keeps the manifest that it is on, whichever that is. */
+      readonly tag: string;
+    };
+
+/** What of one repository must stay. */
+export interface Kept {
+  readonly digests: ReadonlySet<string>;
+  readonly tags: ReadonlySet<string>;
 }
 
 /** Names what must stay: asked at the begin of each collection, which removes nothing when it throws. */
@@ -20,13 +32,17 @@ export type Protect = () => Iterable<ProtectedContent> | Promise<Iterable<Protec
 
 const UNREADABLE = 'a manifest cannot be read, so it is not known what it names';
 
-/** What a {@link Collector} works with. */
-export interface CollectorParts {
-  readonly store: Store;
-  readonly clock: Clock;
+/** What a collection goes by. */
+export interface CollectorRules {
   readonly retention: readonly CompiledRetention[];
   /** How long something stays after it was pushed or last needed, in milliseconds. */
   readonly graceMs: number;
+}
+
+/** What a {@link Collector} works with. */
+export interface CollectorParts extends CollectorRules {
+  readonly store: Store;
+  readonly clock: Clock;
   readonly protect?: Protect | undefined;
 }
 
@@ -68,10 +84,17 @@ export interface CollectOptions {
  */
 export class Collector {
   readonly #parts: CollectorParts;
+  #rules: CollectorRules;
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(parts: CollectorParts) {
     this.#parts = parts;
+    this.#rules = parts;
+  }
+
+  /** Goes by other rules from the next collection on. */
+  setRules(rules: CollectorRules): void {
+    this.#rules = rules;
   }
 
   /** Collects once; a second call begins when the first has ended. */
@@ -87,33 +110,38 @@ export class Collector {
 
   async #collect({ dryRun = false, repository: only, signal }: CollectOptions): Promise<CollectionReport> {
     const { store, clock } = this.#parts;
+    const rules = this.#rules;
     const pause = async (): Promise<void> => {
       signal?.throwIfAborted();
       await nextTurn();
     };
     signal?.throwIfAborted();
     const report = new ReportBuilder(dryRun, clock.now());
-    const kept = await this.#protected();
+    const protectedIn = await this.#protected();
     const taken = new Map<Digest, number>();
     store.metadata.holds.prune();
     for (const repository of [...store.metadata.repositories()]) {
       if (only !== undefined && repository.name !== only) continue;
       report.repositories += 1;
-      await this.#collectRepository(repository, { report, taken, pause, kept: kept.get(repository.name) });
+      const kept = protectedIn.get(repository.name);
+      await this.#collectRepository(repository, { report, taken, pause, kept, rules });
     }
     if (only === undefined) {
       await this.#collectUploads(report);
-      await this.#collectFiles(report, pause);
+      await this.#collectFiles(report, pause, rules.graceMs);
     }
     return report.build(clock.now());
   }
 
-  async #protected(): Promise<Map<string, Set<string>>> {
-    const kept = new Map<string, Set<string>>();
-    for (const { repository, digest } of (await this.#parts.protect?.()) ?? []) {
-      kept.set(repository, (kept.get(repository) ?? new Set()).add(digest));
+  async #protected(): Promise<Map<string, Kept>> {
+    const all = new Map<string, { readonly digests: Set<string>; readonly tags: Set<string> }>();
+    for (const content of (await this.#parts.protect?.()) ?? []) {
+      const kept = all.get(content.repository) ?? { digests: new Set(), tags: new Set() };
+      all.set(content.repository, kept);
+      if ('tag' in content) kept.tags.add(content.tag);
+      else kept.digests.add(content.digest);
     }
-    return kept;
+    return all;
   }
 
   async #collectRepository(
@@ -122,17 +150,20 @@ export class Collector {
       report: ReportBuilder;
       taken: Map<Digest, number>;
       pause: () => Promise<void>;
-      kept: ReadonlySet<string> | undefined;
+      kept: Kept | undefined;
+      rules: CollectorRules;
     },
   ): Promise<void> {
-    const { store, clock, retention, graceMs } = this.#parts;
-    const { report, taken, pause, kept } = run;
+    const { store, clock } = this.#parts;
+    const { report, taken, pause, kept, rules } = run;
+    const { retention, graceMs } = rules;
     const index = await ReferenceIndex.build(store.metadata, repository, pause);
     try {
       const collection = {
         ...{ store, repository, index, report, graceMs, pause, taken },
         rule: retention.find((rule) => rule.repositories.test(repository.name)) ?? KEEP_ALL,
-        isProtected: (digest: Digest) => kept?.has(digest) === true,
+        isProtected: (digest: Digest) => kept?.digests.has(digest) === true,
+        isProtectedTag: (tag: string) => kept?.tags.has(tag) === true,
         now: () => clock.now(),
       };
       await collectTags(collection);
@@ -152,8 +183,8 @@ export class Collector {
     }
   }
 
-  async #collectFiles(report: ReportBuilder, pause: () => Promise<void>): Promise<void> {
-    const { store, clock, graceMs } = this.#parts;
+  async #collectFiles(report: ReportBuilder, pause: () => Promise<void>, graceMs: number): Promise<void> {
+    const { store, clock } = this.#parts;
     for await (const digests of store.blobs.files()) {
       await pause();
       for (const digest of digests) {

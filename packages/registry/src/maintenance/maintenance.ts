@@ -4,7 +4,7 @@ import { isDigest, isValidRepository } from '../names.ts';
 import type { StorageState } from '../store/storage-health.ts';
 import type { Store } from '../store/store.ts';
 import { type BackupReport, writeBackup } from './backup.ts';
-import { Collector, type CollectOptions, type Protect } from './collector.ts';
+import { Collector, type CollectOptions, type CollectorRules, type Protect } from './collector.ts';
 import type { CollectionReport } from './findings.ts';
 import { compileQuotas, compileRetention, type QuotaRule, type RetentionRule } from './rules.ts';
 import { Scrubber, type ScrubOptions, type ScrubReport } from './scrub.ts';
@@ -12,6 +12,9 @@ import { Snapshot } from './snapshot.ts';
 import { type RegistryStats, registryStats } from './stats.ts';
 import { MaintenanceTotals } from './totals.ts';
 import { type VerifyReport, verifyStore } from './verify.ts';
+
+const HOUR_MS = 3_600_000;
+const MIB = 1024 * 1024;
 
 /** How a registry looks after what it stores. */
 export interface MaintenanceOptions {
@@ -31,8 +34,19 @@ export interface MaintenanceOptions {
   readonly scrubBytesPerSecond?: number;
 }
 
+/** What of the maintenance can be changed while a registry serves. */
+export type MaintenanceRules = Pick<MaintenanceOptions, 'graceMs' | 'retention' | 'quotas'>;
+
 /** Work on what a registry stores, done while it serves. */
 export interface RegistryMaintenance {
+  /**
+   * Replaces the grace period, the retention rules and the quotas: what is left out is as where
+   * nothing is told. A collection that is running ends by the rules it began with; content that is
+   * more than a new quota allows stays.
+   *
+   * @throws RegistrySetupError `RulesInvalid`, and then nothing has changed
+   */
+  setRules(rules: MaintenanceRules): void;
   /**
    * Keeps content of a repository from collections and retention for `ttlMs` milliseconds, over
    * restarts too. It does not refuse a DELETE of it.
@@ -63,12 +77,14 @@ export interface RegistryMaintenance {
  * @throws RegistrySetupError `RulesInvalid`; its fact `at` says where, as in `retention[0].tags`
  */
 export function checkMaintenance(options: MaintenanceOptions): void {
-  compileRetention(options.retention ?? []);
+  collectorRules(options);
   compileQuotas(options.quotas ?? []);
 }
 
-const HOUR_MS = 3_600_000;
-const MIB = 1024 * 1024;
+/** What collections go by. @throws RegistrySetupError `RulesInvalid` */
+function collectorRules({ graceMs = HOUR_MS, retention = [] }: MaintenanceRules): CollectorRules {
+  return { graceMs, retention: compileRetention(retention) };
+}
 
 /** The work, and the loops that do it by themselves. */
 export class Maintenance implements RegistryMaintenance {
@@ -102,8 +118,7 @@ export class Maintenance implements RegistryMaintenance {
     this.#collector = new Collector({
       store,
       clock,
-      retention: compileRetention(options.retention ?? []),
-      graceMs: options.graceMs ?? HOUR_MS,
+      ...collectorRules(options),
       protect: options.protect,
     });
     this.#scrubber = new Scrubber({ store, clock, log });
@@ -122,6 +137,12 @@ export class Maintenance implements RegistryMaintenance {
   async stop(): Promise<void> {
     this.#stop.abort(new RegistryError('StorageFailed', 'The registry is being stopped.'));
     await Promise.all(this.#loops);
+  }
+
+  setRules(rules: MaintenanceRules): void {
+    const quotas = compileQuotas(rules.quotas ?? []);
+    this.#collector.setRules(collectorRules(rules));
+    this.#store.setQuotas(quotas);
   }
 
   async lease(repository: string, digest: string, ttlMs: number): Promise<void> {

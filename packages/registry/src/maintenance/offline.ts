@@ -50,6 +50,7 @@ export async function openRegistryData(options: RegistryDataOptions): Promise<Re
   try {
     const maintenance = new Maintenance({ store, clock, log, options: options.maintenance ?? {} });
     return {
+      setRules: (rules) => maintenance.setRules(rules),
       lease: (...args) => maintenance.lease(...args),
       collect: (...args) => maintenance.collect(...args),
       scrub: (...args) => maintenance.scrub(...args),

@@ -180,12 +180,18 @@ export class Evictor {
   /** What must stay by repository, with everything that a protected manifest names. */
   async #protected(): Promise<Map<string, Set<string>>> {
     const kept = new Map<string, Set<string>>();
-    for (const { repository, digest } of (await this.#parts.protect?.()) ?? []) {
+    for (const content of (await this.#parts.protect?.()) ?? []) {
+      const { repository } = content;
       const digests = kept.get(repository) ?? new Set<string>();
       kept.set(repository, digests);
-      this.#keepWith(digests, digest as Digest);
+      const digest = 'digest' in content ? content.digest : this.#tagged(repository, content.tag);
+      if (digest !== undefined) this.#keepWith(digests, digest as Digest);
     }
     return kept;
+  }
+
+  #tagged(repository: string, tag: string): Digest | undefined {
+    return this.#parts.store.metadata.repository(repository)?.tags.get(tag);
   }
 
   #keepWith(digests: Set<string>, digest: Digest): void {

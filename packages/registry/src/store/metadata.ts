@@ -160,9 +160,13 @@ export class Metadata {
     };
   }
 
-  /** Tells `watcher` of every blob that a repository has, and of each that one gets or loses from now on. */
-  watchBlobs(watcher: BlobWatcher): void {
+  /**
+   * Tells `watcher` of every blob that a repository has, and of each that one gets or loses from now on.
+   * The one before is told nothing any more.
+   */
+  watchBlobs(watcher: BlobWatcher | undefined): void {
     this.#blobWatcher = watcher;
+    if (watcher === undefined) return;
     for (const { name, blobs } of this.#repositories.values()) {
       for (const [digest, size] of blobs) watcher(name, digest, size, 'added');
     }

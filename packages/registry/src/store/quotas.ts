@@ -34,7 +34,6 @@ interface Bucket {
   pending: number;
 }
 
-const NOTHING: Reservation = { resize: () => undefined, name: () => undefined, release: () => undefined };
 const MIB = 1024 * 1024;
 
 /**
@@ -42,12 +41,29 @@ const MIB = 1024 * 1024;
  * What is on its way counts before it is written, so that many uploads at once do not pass a limit together.
  */
 export class Quotas {
-  readonly #rules: readonly CompiledQuota[];
-  readonly #together = new Map<CompiledQuota, Bucket>();
-  readonly #buckets = new Map<string, readonly Bucket[]>();
+  readonly #under = new Set<Held>();
+  #rules: readonly CompiledQuota[];
+  #together = new Map<CompiledQuota, Bucket>();
+  #buckets = new Map<string, readonly Bucket[]>();
 
   constructor(rules: readonly CompiledQuota[]) {
     this.#rules = rules;
+  }
+
+  /** Whether anything is limited at all. */
+  get limits(): boolean {
+    return this.#rules.length > 0;
+  }
+
+  /**
+   * Goes by other rules from now on. What is stored counts as soon as {@link changed} was told of all
+   * of it again; what is on its way counts at once, and nothing of it is refused for what it has already.
+   */
+  replace(rules: readonly CompiledQuota[]): void {
+    this.#rules = rules;
+    this.#together = new Map();
+    this.#buckets = new Map();
+    for (const held of this.#under) held.move(this.#bucketsOf(held.repository));
   }
 
   /** Takes note of a blob that a repository got or lost. */
@@ -68,29 +84,11 @@ export class Quotas {
    * @throws RegistryError `QuotaExceeded`
    */
   reserve(repository: string, bytes: number, digest?: Digest): Reservation {
-    const all = this.#bucketsOf(repository);
-    if (all.length === 0) return NOTHING;
-    let buckets = all;
-    let reserved = 0;
-    const reservation: Reservation = {
-      resize: (wanted) => {
-        for (const bucket of buckets) requireRoom(bucket, wanted - reserved);
-        for (const bucket of buckets) bucket.pending += wanted - reserved;
-        reserved = wanted;
-      },
-      name: (known) => {
-        const free = buckets.filter((bucket) => bucket.holders.has(known));
-        for (const bucket of free) bucket.pending -= reserved;
-        buckets = buckets.filter((bucket) => !free.includes(bucket));
-      },
-      release: () => {
-        for (const bucket of buckets) bucket.pending -= reserved;
-        reserved = 0;
-      },
-    };
-    if (digest !== undefined) reservation.name(digest);
-    reservation.resize(bytes);
-    return reservation;
+    const held = new Held(repository, this.#bucketsOf(repository), this.#under);
+    if (digest !== undefined) held.name(digest);
+    held.resize(bytes);
+    this.#under.add(held);
+    return held;
   }
 
   #bucketsOf(repository: string): readonly Bucket[] {
@@ -112,6 +110,49 @@ export class Quotas {
     const bucket = this.#together.get(rule) ?? emptyBucket(text, limit);
     this.#together.set(rule, bucket);
     return bucket;
+  }
+}
+
+/** A blob on its way, in the buckets that it counts in. */
+class Held implements Reservation {
+  readonly repository: string;
+  readonly #under: Set<Held>;
+  #buckets: readonly Bucket[];
+  #bytes = 0;
+
+  constructor(repository: string, buckets: readonly Bucket[], under: Set<Held>) {
+    this.repository = repository;
+    this.#buckets = buckets;
+    this.#under = under;
+  }
+
+  resize(bytes: number): void {
+    const more = bytes - this.#bytes;
+    for (const bucket of this.#buckets) requireRoom(bucket, more);
+    this.#add(more);
+    this.#bytes = bytes;
+  }
+
+  name(digest: Digest): void {
+    const free = this.#buckets.filter((bucket) => bucket.holders.has(digest));
+    for (const bucket of free) bucket.pending -= this.#bytes;
+    this.#buckets = this.#buckets.filter((bucket) => !free.includes(bucket));
+  }
+
+  release(): void {
+    this.#add(-this.#bytes);
+    this.#bytes = 0;
+    this.#under.delete(this);
+  }
+
+  /** Counts in other buckets from now on, whether or not there is room. */
+  move(buckets: readonly Bucket[]): void {
+    this.#buckets = buckets;
+    this.#add(this.#bytes);
+  }
+
+  #add(bytes: number): void {
+    for (const bucket of this.#buckets) bucket.pending += bytes;
   }
 }
 

@@ -42,13 +42,14 @@ export class Store {
   readonly files: BlobFiles;
   readonly health: StorageHealth;
   readonly database: Database;
+  readonly #quotas: Quotas;
   readonly #pool: HashPool;
   readonly #stop = new AbortController();
   #expiring: Promise<void> | undefined;
 
   private constructor(
     parts: Pick<Store, 'dataDir' | 'metadata' | 'blobs' | 'uploads' | 'files' | 'database' | 'health'>,
-    pool: HashPool,
+    { quotas, pool }: { readonly quotas: Quotas; readonly pool: HashPool },
   ) {
     this.dataDir = parts.dataDir;
     this.metadata = parts.metadata;
@@ -57,6 +58,7 @@ export class Store {
     this.files = parts.files;
     this.health = parts.health;
     this.database = parts.database;
+    this.#quotas = quotas;
     this.#pool = pool;
   }
 
@@ -77,9 +79,7 @@ export class Store {
       await files.prepare();
       const pool = new HashPool(Math.min(MAX_THREADS, availableParallelism()));
       const quotas = new Quotas(options.quotas ?? []);
-      if (options.quotas !== undefined && options.quotas.length > 0) {
-        metadata.watchBlobs((...change) => quotas.changed(...change));
-      }
+      if (quotas.limits) metadata.watchBlobs((...change) => quotas.changed(...change));
       const blobs = new Blobs({ metadata, files, pool, quotas, log, cacheBytes: options.blobCacheBytes });
       const uploads = new Uploads({
         metadata,
@@ -96,7 +96,7 @@ export class Store {
       const health = new StorageHealth({ files, database, clock });
       const store = new Store(
         { dataDir: options.dataDir, metadata, blobs, uploads, files, database, health },
-        pool,
+        { quotas, pool },
       );
       store.#expiring = store.#expireUploads(clock, log);
       return store;
@@ -104,6 +104,14 @@ export class Store {
       await database.close();
       throw error;
     }
+  }
+
+  /** Limits repositories by other quotas from now on. What they have already stays. */
+  setQuotas(rules: readonly CompiledQuota[]): void {
+    const quotas = this.#quotas;
+    quotas.replace(rules);
+    // Nobody is told of each blob where nothing is limited.
+    this.metadata.watchBlobs(quotas.limits ? (...change) => quotas.changed(...change) : undefined);
   }
 
   /** Ends the threads and folds the log into the database. No request may be running. */
