@@ -150,12 +150,14 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
     ...{ store, clock, log, options: options.maintenance ?? {} },
     collected: (report) => events.collected(report),
   });
-  const administration = new Administration({ maintenance, clock, log });
-  const opened = { store, access, clock, log, events, totals: maintenance.totals };
-  const { operations, webhooks } = await openOperations(options, opened);
+  const administration = new Administration({ maintenance, robots: access.robots, clock, log });
   const protect = options.maintenance?.protect;
   const mirrors =
     mirrored.length === 0 ? undefined : new Mirrors({ store, mirrors: mirrored, clock, log, protect });
+  const { operations, webhooks } = await openOperations(options, {
+    ...{ store, access, clock, log, events, totals: maintenance.totals },
+    mirrors: () => mirrors?.states ?? [],
+  });
   const handler = createHandler({
     mirrors,
     ...{ administration, operations, events },

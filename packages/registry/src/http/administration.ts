@@ -1,5 +1,6 @@
 import type { Clock, Logger } from '@mural/core';
 import { ACTIONS } from '../auth/policy.ts';
+import type { RobotAccounts } from '../auth/robots.ts';
 import type { RegistryMaintenance } from '../maintenance/maintenance.ts';
 import { Backups } from '../administration/backups.ts';
 import { unknown } from '../administration/request.ts';
@@ -12,6 +13,14 @@ export const ADMINISTRATION_PATH = '/_mural/registry/v1/';
 /** A name that no repository can have: what a refusal is about. */
 const EVERYTHING = '_mural/registry/administration/of/every/repository';
 
+/** What {@link Administration} works with. */
+export interface AdministrationParts {
+  readonly maintenance: RegistryMaintenance;
+  readonly robots: RobotAccounts;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
 /**
  * What an administrator asks of a running registry: JSON over HTTP, for accounts that may do
  * everything with every repository.
@@ -20,7 +29,7 @@ export class Administration {
   readonly #backups: Backups;
   readonly #endpoints: Readonly<Record<string, (exchange: Exchange) => Promise<void>>>;
 
-  constructor(parts: { maintenance: RegistryMaintenance; clock: Clock; log: Logger }) {
+  constructor(parts: AdministrationParts) {
     const { maintenance } = parts;
     const work = new Work(parts);
     const backups = new Backups(parts.clock, parts.log);

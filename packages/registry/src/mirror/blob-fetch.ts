@@ -26,6 +26,8 @@ export interface BlobFetchParts {
   readonly size: number;
   /** The bytes from upstream: its last piece comes only after everything has been verified. */
   readonly source: AsyncGenerator<Uint8Array>;
+  /** Told of the bytes that came, piece by piece. */
+  readonly arrived: (bytes: number) => void;
   /** What an error of the source means to a client, when so many bytes have come. */
   readonly explain: (error: unknown, received: number) => Error;
   /** Called when the blob cannot be stored; true to try once more, as long as nothing was read. */
@@ -158,6 +160,7 @@ export class BlobFetch {
     if (next.done === true) return { done: true, value: undefined };
     this.#window.push(next.value);
     this.#head += next.value.length;
+    this.#parts.arrived(next.value.length);
     this.#trim();
     this.#wake();
     return { done: false, value: next.value };

@@ -6,11 +6,13 @@ import { write } from '../http/send-file.ts';
 import { type Digest, digestOf, parseDigest } from '../names.ts';
 import type { Store } from '../store/store.ts';
 import { BlobFetch } from './blob-fetch.ts';
-import { isMissing, upstreamError } from './errors.ts';
+import { isMissing } from './errors.ts';
 import type { Evictor } from './evictor.ts';
 import type { MirroredManifests } from './manifests.ts';
 import { Remembered } from './remembered.ts';
 import { hasBlob, type MirroredRepository } from './repository.ts';
+import type { MirrorResult } from './tallies.ts';
+import type { Upstream } from './upstream.ts';
 
 /** How long a blob may wait for others of its upstream, in milliseconds. */
 const WAIT_MS = 5 * 60_000;
@@ -43,19 +45,23 @@ export class MirroredBlobs {
     this.#missing = new Remembered(MAX_MISSING, parts.now);
   }
 
-  /** `GET` and `HEAD` of a blob (end-2). */
-  async answer(exchange: Exchange, repository: MirroredRepository, digest: Digest): Promise<void> {
-    if (await this.#answerLocally(exchange, repository, digest)) return;
+  /** `GET` and `HEAD` of a blob (end-2). @returns what it was answered from */
+  async answer(exchange: Exchange, repository: MirroredRepository, digest: Digest): Promise<MirrorResult> {
+    if (await this.#answerLocally(exchange, repository, digest)) return 'cached';
     if (this.#missing.get(keyOf(repository, digest)) === true) throw blobUnknown(digest);
     if (exchange.request.method === 'HEAD') {
       const size = await this.#size(repository, digest);
       if (size === undefined) throw blobUnknown(digest);
       send(exchange.response, 200, blobHeaders(digest, size));
-      return;
+      return 'confirmed';
     }
     const fetch = await this.#fetch(repository, digest);
-    if (fetch !== undefined) await this.#stream(exchange, repository, { digest, fetch });
-    else if (!(await this.#answerLocally(exchange, repository, digest))) throw blobUnknown(digest);
+    if (fetch !== undefined) {
+      await this.#stream(exchange, repository, { digest, fetch });
+      return 'fetched';
+    }
+    if (!(await this.#answerLocally(exchange, repository, digest))) throw blobUnknown(digest);
+    return 'confirmed';
   }
 
   /** Resolves when nothing is fetched any more. */
@@ -94,22 +100,26 @@ export class MirroredBlobs {
     const { name, upstream, upstreamName } = repository;
     const key = keyOf(repository, digest);
     upstream.requireAwake();
-    requireEmpty(digest, size, upstream.host);
+    requireEmpty(digest, size, upstream);
     const time = TRANSFER_MS + size / SLOWEST_BYTES_PER_MS;
     const deadline = upstream.deadline(`the blob ${digest}`, time);
     const fetch = new BlobFetch({
       ...{ store, name, digest, size },
+      arrived: (bytes) => {
+        upstream.tallies.fetchedBytes += bytes;
+      },
       source: upstream.client.streamBlob(upstreamName, { digest, size }, deadline.signal),
       explain: (error, received) => {
         if (isMissing(error)) {
           this.#missing.set(key, true, upstream.mirror.negativeTtlMs);
           return blobUnknown(digest);
         }
-        return received === 0 ? upstream.failed(error) : upstreamError(error, upstream.host);
+        return received === 0 ? upstream.failed(error) : upstream.broken(error);
       },
       makeRoom: async (error) => await evictor.makeRoom(repository, error),
       notKept: (error) => {
         const storage = storageError(error);
+        upstream.tallies.notKept += 1;
         if (isStorageError(storage)) store.health.fault();
         const reason = error instanceof RegistryError ? error.code : 'Internal';
         log.warn({ repository: name, digest, reason, err: error }, 'a blob is passed on without being kept');
@@ -133,7 +143,7 @@ export class MirroredBlobs {
         await fetch.run();
       });
     } catch (error) {
-      fetch.fail(error instanceof RegistryError ? error : upstreamError(error, upstream.host));
+      fetch.fail(error instanceof RegistryError ? error : upstream.broken(error));
     } finally {
       waiting.end();
     }
@@ -210,7 +220,7 @@ function keyOf({ name }: MirroredRepository, digest: Digest): string {
 }
 
 /** Of nothing, no byte comes that could be held back until it is verified. */
-function requireEmpty(digest: Digest, size: number, host: string): void {
+function requireEmpty(digest: Digest, size: number, upstream: Upstream): void {
   if (size > 0 || digestOf('', parseDigest(digest).algorithm) === digest) return;
-  throw upstreamError(undefined, host);
+  throw upstream.broken();
 }

@@ -8,6 +8,7 @@ import { namedIn } from '../store/references.ts';
 import type { Store } from '../store/store.ts';
 import type { MirrorRecords } from './records.ts';
 import type { MirroredRepository } from './repository.ts';
+import type { EvictionReason } from './tallies.ts';
 
 /** Pause between two looks for what nobody pulls any more, in milliseconds. */
 const EVICT_EVERY = 60 * 60_000;
@@ -66,7 +67,7 @@ export class Evictor {
         const before = clock.now() - evictAfterMs;
         for (const candidate of await this.#candidates(repository)) {
           if (candidate.pulledAt > before || !this.#mayGo(candidate, kept)) continue;
-          if (await this.#remove(candidate)) removed += 1;
+          if (await this.#remove(candidate, 'idle')) removed += 1;
         }
       }
       if (removed > 0)
@@ -100,7 +101,7 @@ export class Evictor {
         if (freed >= missing) break;
         if (!this.#mayGo(candidate, kept)) continue;
         const named = this.#namedBy(candidate.digest).filter(({ isManifest }) => !isManifest);
-        if (!(await this.#remove(candidate))) continue;
+        if (!(await this.#remove(candidate, 'room'))) continue;
         for (const { digest } of named) freed += await this.#removeBlob(candidate.repository, digest, kept);
       }
       if (freed > 0)
@@ -150,13 +151,16 @@ export class Evictor {
     return !this.#parts.store.metadata.holds.held(repository.name, digest);
   }
 
-  async #remove({ repository, digest }: Candidate): Promise<boolean> {
-    const { store, records } = this.#parts;
+  async #remove({ repository, digest }: Candidate, reason: EvictionReason): Promise<boolean> {
+    const { store, records, find } = this.#parts;
     for (const [tag, target] of repository.tags.entries()) {
       if (target === digest) records.forgetTag(repository.name, tag);
     }
     records.forgetManifest(repository.name, digest);
-    return await store.metadata.deleteManifest(repository.name, digest);
+    const removed = await store.metadata.deleteManifest(repository.name, digest);
+    const tallies = find(repository.name)?.upstream.tallies;
+    if (removed && tallies !== undefined) tallies.evictions[reason] += 1;
+    return removed;
   }
 
   /** Removes a blob that no manifest of the repository names any more. @returns the bytes that it had */

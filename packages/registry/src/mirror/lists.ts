@@ -7,11 +7,19 @@ import { type Digest, isValidTag } from '../names.ts';
 import { pageOf } from '../store/tag-index.ts';
 import { Remembered } from './remembered.ts';
 import type { MirroredRepository } from './repository.ts';
+import type { MirrorResult } from './tallies.ts';
 
 const MAX_LISTS = 64;
 const MAX_REFERRERS = 2000;
 /** How long a list is served that could not be asked for anew, in milliseconds. */
 const STALE_RETRY_MS = 10_000;
+
+/** What a list is answered from; `known` is undefined for what the upstream does not have. */
+interface Answer<T> {
+  readonly from: MirrorResult;
+  /** Why the upstream cannot be asked when nothing is remembered. */
+  readonly known: T | RegistryError | undefined;
+}
 
 interface List<T> {
   readonly values: T;
@@ -36,9 +44,9 @@ export class MirroredLists {
   }
 
   /** `GET` of the tags (end-8): those upstream, or those that are here while it cannot be asked. */
-  async answerTags(exchange: Exchange, repository: MirroredRepository): Promise<void> {
+  async answerTags(exchange: Exchange, repository: MirroredRepository): Promise<MirrorResult> {
     const { name, upstream, upstreamName } = repository;
-    const known = await this.#list(exchange, repository, {
+    const { known, from } = await this.#list(exchange, repository, {
       what: `the tags of ${name}`,
       memory: this.#tags,
       read: async (signal) => {
@@ -49,16 +57,21 @@ export class MirroredLists {
     if (known instanceof RegistryError) {
       if (exchange.store.metadata.repository(name) === undefined) throw known;
       listTags(exchange, name);
-      return;
+      return from;
     }
     if (known === undefined) throw nameUnknown(name);
     sendTags(exchange, name, (last, limit) => pageOf(known, last, limit));
+    return from;
   }
 
   /** `GET` of referrers (end-12): those upstream with those that are here. */
-  async answerReferrers(exchange: Exchange, repository: MirroredRepository, subject: Digest): Promise<void> {
+  async answerReferrers(
+    exchange: Exchange,
+    repository: MirroredRepository,
+    subject: Digest,
+  ): Promise<MirrorResult> {
     const { name, upstream, upstreamName } = repository;
-    const known = await this.#list(exchange, repository, {
+    const { known, from } = await this.#list(exchange, repository, {
       what: `the referrers of ${name}@${subject}`,
       memory: this.#referrers,
       read: async (signal) => {
@@ -70,25 +83,26 @@ export class MirroredLists {
     if (known !== undefined && !(known instanceof RegistryError))
       for (const entry of known) merged.set(...entry);
     sendReferrers(exchange, name, subject, merged);
+    return from;
   }
 
-  /** @returns undefined for what the upstream does not have; why it cannot be asked when nothing is remembered */
   async #list<T>(
     { response }: Exchange,
     { upstream }: MirroredRepository,
     list: { what: string; memory: Remembered<List<T>>; read: (signal: AbortSignal) => Promise<T> },
-  ): Promise<T | undefined | RegistryError> {
+  ): Promise<Answer<T>> {
     const { what, memory, read } = list;
     const { tagTtlMs, staleMs } = upstream.mirror;
     const known = memory.get(what);
-    if (known !== undefined && this.#now() - known.readAt < tagTtlMs) return known.values;
+    if (known !== undefined && this.#now() - known.readAt < tagTtlMs)
+      return { from: 'cached', known: known.values };
     try {
       if (this.#unasked.get(what) === true)
         throw new RegistryError('UpstreamUnavailable', 'The upstream registry could not be asked just now.');
       const values = (await this.#asking.run(what, () => upstream.ask(what, read))) as T | undefined;
       if (values !== undefined)
         memory.set(what, { values, readAt: this.#now() }, Math.max(tagTtlMs, staleMs));
-      return values;
+      return { from: 'fetched', known: values };
     } catch (error) {
       if (!(error instanceof RegistryError)) throw error;
       if (this.#unasked.get(what) !== true) {
@@ -99,7 +113,7 @@ export class MirroredLists {
         this.#unasked.set(what, true, STALE_RETRY_MS);
       }
       response.setHeader('warning', STALE_WARNING);
-      return known === undefined ? error : known.values;
+      return { from: 'stale', known: known === undefined ? error : known.values };
     }
   }
 }

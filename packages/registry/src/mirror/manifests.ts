@@ -5,15 +5,16 @@ import { checkManifest, recordOf } from '../http/manifests.ts';
 import type { ManifestReference } from '../http/request.ts';
 import type { Digest } from '../names.ts';
 import type { Store } from '../store/store.ts';
-import { UpstreamError, upstreamError } from './errors.ts';
 import type { MirrorRecords } from './records.ts';
 import { Remembered } from './remembered.ts';
 import { hasManifest, type MirroredRepository } from './repository.ts';
+import type { MirrorResult } from './tallies.ts';
+import type { Upstream } from './upstream.ts';
 
 /** How a manifest can be served after it was looked for. */
 export interface Found {
-  /** The tag could not be compared with the upstream's. */
-  readonly stale: boolean;
+  /** What it is served from; `stale` is a tag that could not be compared with the upstream's. */
+  readonly from: Exclude<MirrorResult, 'missing' | 'failed'>;
   /** A manifest that could not be stored. */
   readonly unstored?: FetchedManifest;
 }
@@ -24,8 +25,10 @@ interface Lookup {
   readonly reference: ManifestReference;
 }
 
-const FRESH: Found = { stale: false };
-const STALE: Found = { stale: true };
+const HERE: Found = { from: 'cached' };
+const CONFIRMED: Found = { from: 'confirmed' };
+const FETCHED: Found = { from: 'fetched' };
+const STALE: Found = { from: 'stale' };
 /** How long a tag is served without asking again after the upstream could not be asked, in milliseconds. */
 const STALE_RETRY_MS = 10_000;
 /** How long a client waits for the comparison of a tag that is here, in milliseconds. */
@@ -74,12 +77,12 @@ export class MirroredManifests {
     const text = 'tag' in reference ? reference.tag : reference.digest;
     const key = `${name} ${text}`;
     if ('digest' in reference) {
-      if (hasManifest(this.#store, name, reference.digest)) return FRESH;
+      if (hasManifest(this.#store, name, reference.digest)) return HERE;
     } else {
       const known = this.#known(repository, reference.tag, key);
       if (known !== undefined) return known;
     }
-    if (this.#missing.get(key) === true) return FRESH;
+    if (this.#missing.get(key) === true) return HERE;
     return this.#lookups.run(key, () => this.#lookUp({ repository, reference }, key));
   }
 
@@ -89,7 +92,7 @@ export class MirroredManifests {
     const checked = this.#records.checkedAt(name, tag);
     if (checked === undefined) return undefined;
     const age = this.#clock.now() - checked;
-    if (age >= 0 && age < upstream.mirror.tagTtlMs) return FRESH;
+    if (age >= 0 && age < upstream.mirror.tagTtlMs) return HERE;
     const mayBeStale = age < upstream.mirror.staleMs && this.#unasked.get(key) === true;
     return mayBeStale ? STALE : undefined;
   }
@@ -134,13 +137,13 @@ export class MirroredManifests {
     );
     if (told?.digest === local) {
       this.#records.checked(name, tag);
-      return FRESH;
+      return CONFIRMED;
     }
     const key = `${name} ${tag}`;
     if (told === undefined) {
       await this.#drop(name, tag);
       this.#missing.set(key, true, upstream.mirror.negativeTtlMs);
-      return FRESH;
+      return CONFIRMED;
     }
     return await this.#fetch(lookup, told.digest, key);
   }
@@ -153,10 +156,11 @@ export class MirroredManifests {
     );
     if (fetched === undefined) {
       this.#missing.set(key, true, upstream.mirror.negativeTtlMs);
-      return FRESH;
+      return CONFIRMED;
     }
     const tags = 'tag' in reference ? [reference.tag] : [];
-    return (await this.#keepFetched(repository, fetched, tags)) ? FRESH : { stale: false, unstored: fetched };
+    upstream.tallies.fetchedBytes += fetched.bytes.length;
+    return (await this.#keepFetched(repository, fetched, tags)) ? FETCHED : { ...FETCHED, unstored: fetched };
   }
 
   /** Stores a manifest; false when the disk does not take it. */
@@ -167,7 +171,7 @@ export class MirroredManifests {
   ): Promise<boolean> {
     const { metadata, health } = this.#store;
     const content = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const manifest = this.#checked(content, mediaType, upstream.host);
+    const manifest = checked(content, mediaType, upstream);
     for (const blob of manifest.blobs) this.#sizes.set(`${name} ${blob.digest}`, blob.size, Infinity);
     const record = recordOf(manifest, digest, content.length, this.#clock.now());
     try {
@@ -177,6 +181,7 @@ export class MirroredManifests {
       const storage = storageError(error);
       if (storage === undefined || !isStorageError(storage)) throw error;
       health.fault();
+      upstream.tallies.notKept += 1;
       this.#log.warn(
         { repository: name, digest, reason: storage.code },
         'a manifest is served without being kept',
@@ -188,15 +193,6 @@ export class MirroredManifests {
     return true;
   }
 
-  /** What an upstream sends is held to the same rules as a push. */
-  #checked(content: Buffer, mediaType: string, host: string): ReturnType<typeof checkManifest> {
-    try {
-      return checkManifest(content, mediaType);
-    } catch (error) {
-      throw upstreamError(error instanceof UpstreamError ? error : undefined, host);
-    }
-  }
-
   /** Removes a tag that the upstream has no longer. */
   async #drop(name: string, tag: string): Promise<void> {
     this.#records.forgetTag(name, tag);
@@ -206,5 +202,14 @@ export class MirroredManifests {
       if (storageError(error) === undefined) throw error;
       this.#store.health.fault();
     }
+  }
+}
+
+/** What an upstream sends is held to the same rules as a push. */
+function checked(content: Buffer, mediaType: string, upstream: Upstream): ReturnType<typeof checkManifest> {
+  try {
+    return checkManifest(content, mediaType);
+  } catch {
+    throw upstream.broken();
   }
 }

@@ -13,9 +13,14 @@ import { type Found, MirroredManifests } from './manifests.ts';
 import type { CompiledMirror } from './options.ts';
 import { MirrorRecords } from './records.ts';
 import type { MirroredRepository } from './repository.ts';
+import type { MirrorKind, MirrorResult, MirrorState } from './tallies.ts';
 import { Upstream } from './upstream.ts';
 
 const MAX_NAMES = 10_000;
+
+type RepositoryRoute = Extract<Route, { readonly repository: string }>;
+/** What a mirrored repository answers. */
+type MirroredRoute = Exclude<RepositoryRoute, { readonly kind: 'upload' | 'uploads' }>;
 
 /** What {@link Mirrors} work with. */
 export interface MirrorsParts {
@@ -85,6 +90,31 @@ export class Mirrors {
     await Promise.all(this.#upstreams.map(async (upstream) => upstream.close()));
   }
 
+  /** The mirrors, and what each has done. Takes as long as looking at every blob of the registry. */
+  get states(): MirrorState[] {
+    const { metadata } = this.#store;
+    const bytes = new Map<Upstream, number>(this.#upstreams.map((upstream) => [upstream, 0]));
+    const add = (upstream: Upstream, size: number): void => {
+      bytes.set(upstream, (bytes.get(upstream) ?? 0) + size);
+    };
+    for (const { name, manifests } of metadata.repositories()) {
+      const upstream = this.find(name)?.upstream;
+      if (upstream === undefined) continue;
+      for (const { size } of manifests.values()) add(upstream, size);
+    }
+    for (const [digest, { size }] of metadata.blobs()) {
+      const holders = new Set<Upstream | undefined>();
+      for (const { name } of metadata.holders(digest)) holders.add(this.find(name)?.upstream);
+      for (const upstream of holders) if (upstream !== undefined) add(upstream, size);
+    }
+    return this.#upstreams.map((upstream) => ({
+      name: upstream.mirror.name,
+      tallies: upstream.tallies,
+      available: upstream.awake,
+      cachedBytes: bytes.get(upstream) ?? 0,
+    }));
+  }
+
   /** Removes what nobody has pulled for its mirror's time. @returns how many manifests */
   async evictIdle(): Promise<number> {
     return await this.#evictor.evictIdle();
@@ -112,38 +142,59 @@ export class Mirrors {
     return this.#answer(exchange, route, repository);
   }
 
-  async #answer(exchange: Exchange, route: Route, repository: MirroredRepository): Promise<void> {
+  async #answer(exchange: Exchange, route: RepositoryRoute, repository: MirroredRepository): Promise<void> {
     const { method } = exchange.request;
     if ((method !== 'GET' && method !== 'HEAD') || route.kind === 'upload' || route.kind === 'uploads') {
       throw readOnly(repository);
     }
-    if (route.kind === 'manifest') await this.#answerManifest(exchange, repository, route.reference);
-    else if (route.kind === 'blob') await this.#blobs.answer(exchange, repository, route.digest);
-    else if (route.kind === 'tags') await this.#lists.answerTags(exchange, repository);
-    else if (route.kind === 'referrers')
-      await this.#lists.answerReferrers(exchange, repository, route.digest);
+    const { tallies } = repository.upstream;
+    const kind: MirrorKind = route.kind === 'manifest' || route.kind === 'blob' ? route.kind : 'list';
+    try {
+      tallies.answered(kind, await this.#read(exchange, route, repository));
+    } catch (error) {
+      tallies.refused(kind, error);
+      throw error;
+    }
+  }
+
+  async #read(
+    exchange: Exchange,
+    route: MirroredRoute,
+    repository: MirroredRepository,
+  ): Promise<MirrorResult> {
+    switch (route.kind) {
+      case 'manifest':
+        return await this.#answerManifest(exchange, repository, route.reference);
+      case 'blob':
+        return await this.#blobs.answer(exchange, repository, route.digest);
+      case 'tags':
+        return await this.#lists.answerTags(exchange, repository);
+      case 'referrers':
+        return await this.#lists.answerReferrers(exchange, repository, route.digest);
+    }
   }
 
   async #answerManifest(
     exchange: Exchange,
     repository: MirroredRepository,
     reference: ManifestReference,
-  ): Promise<void> {
+  ): Promise<MirrorResult> {
     const { response, store } = exchange;
     const { name } = repository;
     const brought = this.#manifests.bring(repository, reference);
-    const { stale, unstored }: Found = brought instanceof Promise ? await brought : brought;
-    if (stale) response.setHeader('warning', STALE_WARNING);
+    const { from, unstored }: Found = brought instanceof Promise ? await brought : brought;
+    if (from === 'stale') response.setHeader('warning', STALE_WARNING);
     if (unstored !== undefined) {
       const { mediaType, digest, bytes } = unstored;
       const headers = { 'content-type': mediaType, 'docker-content-digest': digest, etag: `"${digest}"` };
       send(response, 200, { ...headers, 'content-length': bytes.length }, Buffer.from(bytes));
-      return;
+      return from;
     }
     getManifest(exchange, name, reference);
     const digest =
       'digest' in reference ? reference.digest : store.metadata.repository(name)?.tags.get(reference.tag);
     if (digest !== undefined) this.#records.pulled(name, digest);
+    return from;
   }
 
   #search(name: string): MirroredRepository | undefined {

@@ -36,6 +36,8 @@ export interface MirrorOptions {
 
 /** A mirror that was checked, with everything filled in. */
 export interface CompiledMirror {
+  /** Its prefix or pattern as it was written, which no other mirror has. */
+  readonly name: string;
   readonly origin: URL;
   readonly credentials: Credential | CredentialProvider | undefined;
   readonly tokenServers: readonly string[];
@@ -60,10 +62,17 @@ const MAX_CONCURRENCY = 16;
  * @throws RegistrySetupError `MirrorInvalid`; its fact `at` says where, as in `mirrors[0].upstream`
  */
 export function compileMirrors(mirrors: readonly MirrorOptions[]): CompiledMirror[] {
-  return mirrors.map((mirror, index) => compileMirror(mirror, `mirrors[${index}]`));
+  const names = new Set<string>();
+  return mirrors.map((mirror, index) => {
+    const at = `mirrors[${index}]`;
+    const written = mirror.prefix ?? mirror.repositories ?? at;
+    const name = names.has(written) ? `${written} (${at})` : written;
+    names.add(name);
+    return { name, ...compileMirror(mirror, at) };
+  });
 }
 
-function compileMirror(mirror: MirrorOptions, at: string): CompiledMirror {
+function compileMirror(mirror: MirrorOptions, at: string): Omit<CompiledMirror, 'name'> {
   const upstream = upstreamAt(mirror.upstream, `${at}.upstream`);
   const path = upstream.pathname.replace(/^\/|\/$/g, '');
   const { concurrency = 8 } = mirror;

@@ -4,6 +4,7 @@ import { RegistryError } from '../errors.ts';
 import { isMissing, UpstreamError, upstreamError } from './errors.ts';
 import { Gate } from './gate.ts';
 import type { CompiledMirror } from './options.ts';
+import { MirrorTallies } from './tallies.ts';
 
 /** Requests for manifests and lists that are under way at a time. */
 const CALLS = 8;
@@ -21,6 +22,7 @@ export class Upstream {
   readonly origin: string;
   /** Blobs that are fetched at a time. */
   readonly transfers: Gate;
+  readonly tallies = new MirrorTallies();
   readonly #calls = new Gate(CALLS, MAX_WAITING);
   readonly #clock: Clock;
   readonly #random: Random;
@@ -90,9 +92,14 @@ export class Upstream {
     return new Deadline({ clock: this.#clock, ms, signal: this.#stop, expired });
   }
 
+  /** False while the upstream is left alone after a failure. */
+  get awake(): boolean {
+    return this.#lastFailure === undefined || this.#clock.now() >= this.#quietUntil;
+  }
+
   /** @throws UpstreamError while the upstream is left alone after a failure */
   requireAwake(): void {
-    if (this.#lastFailure === undefined || this.#clock.now() >= this.#quietUntil) return;
+    if (this.#lastFailure === undefined || this.awake) return;
     throw new UpstreamError(this.#lastFailure.code, this.#lastFailure.message, {
       host: this.host,
       away: true,
@@ -110,7 +117,7 @@ export class Upstream {
   /** What a failure means; an upstream that cannot be used is left alone for a while, longer each time. */
   failed(cause: unknown): Error {
     if (cause instanceof RegistryError && !(cause instanceof UpstreamError)) return cause;
-    const error = upstreamError(cause, this.host);
+    const error = this.broken(cause);
     if (!error.away) {
       this.#log.warn(
         { upstream: this.host, err: cause },
@@ -127,6 +134,13 @@ export class Upstream {
       { upstream: this.host, quietMs: Math.round(quietMs), err: cause },
       'the upstream of a mirror is left alone',
     );
+    return error;
+  }
+
+  /** What it means that something did not come as it should, which says nothing of the next request. */
+  broken(cause?: unknown): UpstreamError {
+    const error = upstreamError(cause, this.host);
+    this.tallies.failed(error);
     return error;
   }
 

@@ -1,5 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, type Metric, Registry } from 'prom-client';
-import type { Measured } from './measures.ts';
+import type { Measured } from './measured.ts';
 import { DURATION_BUCKETS, type Tallies } from './tallies.ts';
 
 const PREFIX = 'mural_registry_';

@@ -1,24 +1,12 @@
 import type { Access } from '../auth/access.ts';
 import type { MaintenanceTotals } from '../maintenance/totals.ts';
+import type { MirrorState } from '../mirror/tallies.ts';
 import type { StorageState } from '../store/storage-health.ts';
 import type { Store } from '../store/store.ts';
-import type { EndpointState } from './webhooks.ts';
+import { type Measured, counter, gauge, labelled } from './measured.ts';
+import { mirrored } from './mirror-measures.ts';
 import type { Tallies } from './tallies.ts';
-
-/** One metric, and what it is now. */
-export interface Measured {
-  /** Without the prefix `mural_registry_`. */
-  readonly name: string;
-  readonly type: 'counter' | 'gauge';
-  readonly help: string;
-  /** Names of the labels, where there may be no values. */
-  readonly labels?: readonly string[];
-  /** Each with the same labels, the names of which are ours and never a repository's. */
-  readonly values: readonly {
-    readonly labels?: Readonly<Record<string, string>>;
-    readonly value: number;
-  }[];
-}
+import type { EndpointState } from './webhooks.ts';
 
 /** What {@link measure} looks at. */
 export interface Measurable {
@@ -28,6 +16,8 @@ export interface Measurable {
   readonly tallies: Tallies;
   /** The endpoints that events are sent to. */
   readonly endpoints: () => readonly EndpointState[];
+  /** The mirrors of the configuration. */
+  readonly mirrors: () => readonly MirrorState[];
   readonly storage: () => Promise<StorageState>;
 }
 
@@ -41,26 +31,8 @@ export async function measure(from: Measurable): Promise<Measured[]> {
     ...signIns(from.access),
     ...caches(from.store),
     ...events(from.endpoints()),
+    ...mirrored(from.mirrors()),
   ];
-}
-
-function counter(name: string, help: string, value: number): Measured {
-  return { name, type: 'counter', help, values: [{ value }] };
-}
-
-function gauge(name: string, help: string, value: number): Measured {
-  return { name, type: 'gauge', help, values: [{ value }] };
-}
-
-/** A metric with one label. */
-function labelled(
-  type: Measured['type'],
-  [name, help]: readonly [string, string],
-  label: string,
-  values: Readonly<Record<string, number>>,
-): Measured {
-  const entries = Object.entries(values);
-  return { name, type, help, values: entries.map(([is, value]) => ({ labels: { [label]: is }, value })) };
 }
 
 function traffic({ tallies }: Measurable): Measured[] {
