@@ -1,7 +1,8 @@
 import { isLoopbackHost } from '@mural/core';
 import { type Context, pathOf, readUserFile } from '../context.ts';
 import { CliError } from '../errors.ts';
-import { type LoadedConfig, startRegistryHome } from '../home/registry-home.ts';
+import type { LoadedConfig } from '../home/follow-config.ts';
+import { startRegistryHome } from '../home/registry-home.ts';
 import { readRegistryConfig } from '../registry-config/read.ts';
 import type { ServeOptions } from './registry.ts';
 import { runUntilStopped } from './run.ts';

@@ -13,6 +13,8 @@ export interface UpOptions {
   readonly consolePort: number;
   readonly values?: string;
   readonly registryCa?: string;
+  /** False for none. */
+  readonly registryConfig?: string | false;
   readonly readyFile?: string;
   readonly helm?: string;
   readonly kustomize?: string;
@@ -32,6 +34,11 @@ export function addUp(program: Command, context: Context): void {
     .option('--console-port <port>', 'port of the web console; 0 for any', portOption, 8080)
     .option('--values <file>', 'values.yaml of the chart')
     .option('--registry-ca <file>', 'CA (PEM) of a registry other than the embedded one')
+    .option(
+      '--registry-config <file>',
+      'settings of the embedded registry, as "mural registry serve --config" takes them; stays in force',
+    )
+    .option('--no-registry-config', 'no settings of the embedded registry any more')
     .option('--ready-file <file>', 'written as JSON when everything serves, removed at stop')
     .option('--helm <path>', 'the helm binary; found on PATH unless given')
     .option('--kustomize <path>', 'the kustomize binary; found on PATH unless given')

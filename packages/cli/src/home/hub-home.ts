@@ -5,21 +5,23 @@ import { createEventRecorder, type KubeClient, MURAL_NAMESPACE, type Unstructure
 import { VERSION } from '../version.ts';
 import { type HomeApi, installDefinitions, startHomeApi } from './api.ts';
 import { type Certificates, ensureCertificates } from './certificates.ts';
+import { type ContentInUse, contentInUse } from './content-in-use.ts';
+import { CONTROLLERS } from './controllers.ts';
 import { Delivery } from './delivery.ts';
-import { EmbeddedRegistry } from './embedded-registry.ts';
+import { EmbeddedRegistry, metricsSpec } from './embedded-registry.ts';
+import { followConfig } from './follow-config.ts';
 import { helmReleaseDefinition } from './helm-release.ts';
 import { type Home, openHome, type RunningHome } from './home.ts';
 import type { LogSettings } from './logs.ts';
 import { advertisedAddress, certificateNames, hostPort, listening, portOf, probe } from './network.ts';
 import { OwnSpoke } from './own-spoke.ts';
+import { type RegistrySettings, rememberSettings } from './registry-settings.ts';
 import { startReleaseController } from './release-controller.ts';
 import { startRenewal } from './renewal.ts';
 import type { Stack } from './stack.ts';
 import { readValues } from './values-document.ts';
 import { type GivenValues, ValuesInForce } from './values-in-force.ts';
 import { ValuesStore } from './values-store.ts';
-import { CONTROLLERS } from './controllers.ts';
-import { digestsInUse } from './digests-in-use.ts';
 import { publishControllers } from './workers.ts';
 
 /** What `mural up` was asked for. */
@@ -35,6 +37,8 @@ export interface HubHomeOptions {
   readonly values?: GivenValues | undefined;
   /** PEM of the CA of a registry other than the embedded one. */
   readonly registryCa?: string | undefined;
+  /** Settings of the embedded registry; their file is remembered for the next start. */
+  readonly registrySettings?: RegistrySettings | undefined;
   readonly renderers: { readonly helm?: string; readonly kustomize?: string };
   readonly log: LogSettings;
   readonly clock?: Clock;
@@ -50,6 +54,8 @@ export interface HubFacts {
   readonly kubeconfig: string;
   readonly dockerConfig: string;
   readonly ca: string;
+  /** Where metrics and health of the embedded registry have a listener of their own. */
+  readonly metrics?: string;
 }
 
 /**
@@ -58,8 +64,8 @@ export interface HubFacts {
  * When it fails, everything started until then is stopped again. Keys, credentials and state of an
  * earlier start are taken up.
  *
- * @throws CliError `AddressInUse`, `AddressUnavailable`, `DataDirInUse`, `ValuesInvalid`; OciError of a
- *   registry that cannot be opened
+ * @throws CliError `AddressInUse`, `AddressUnavailable`, `DataDirInUse`, `ValuesInvalid`; `FileInvalid` for
+ *   settings that make a mirror of what the hub writes; OciError of a registry that cannot be opened
  */
 export async function startHubHome(options: HubHomeOptions): Promise<RunningHome<HubFacts>> {
   await probe(portsOf(options));
@@ -90,8 +96,10 @@ async function assemble(parts: Assembly): Promise<HubFacts> {
   const api = await startHomeApi({ ...common, port: options.apiPort, flag: '--api-port', cluster: 'mural' });
   stack.push('api', async () => api.server.close());
   const client = clientOf(api, stack, 'mural-up');
-  const inUse = async (): Promise<ReadonlySet<string>> => digestsInUse(client);
-  const embedded = new EmbeddedRegistry({ ...common, inUse, port: options.registryPort });
+  const embedded = new EmbeddedRegistry({
+    ...{ ...common, port: options.registryPort, settings: options.registrySettings?.loaded.config },
+    inUse: async (): Promise<ContentInUse> => contentInUse(client),
+  });
   stack.push('registry', async () => embedded.stop());
   const registry = await startDelivery(parts, { api, client, embedded, certificates });
   const page = await listening(portOfConsole(options), async () =>
@@ -114,8 +122,27 @@ async function assemble(parts: Assembly): Promise<HubFacts> {
   });
   stack.push('renewal', stopRenewal);
   const urls = { api: api.url, registry, console: `https://${hostPort(advertised, portOf(page.url))}` };
+  await followSettings(parts, embedded);
   logs.main.info(urls, 'hub serves');
-  return { ...urls, kubeconfig: layout.kubeconfig, dockerConfig: layout.dockerConfig, ca: layout.ca };
+  const { metricsUrl: metrics } = embedded;
+  const files = { kubeconfig: layout.kubeconfig, dockerConfig: layout.dockerConfig, ca: layout.ca };
+  return { ...urls, ...files, ...(metrics === undefined ? {} : { metrics }) };
+}
+
+/** Keeps the registry to the file of its settings, and remembers that file for the next start. */
+async function followSettings(
+  { options, clock, layout, logs, stack }: Assembly,
+  embedded: EmbeddedRegistry,
+): Promise<void> {
+  const settings = options.registrySettings;
+  await rememberSettings(layout, settings?.file);
+  if (settings === undefined) return;
+  const { loaded, reload } = settings;
+  const follow = { loaded, reload, clock, log: logs.main };
+  stack.push(
+    'settings of the registry',
+    await followConfig({ ...follow, use: ({ config }) => embedded.useSettings(config) }),
+  );
 }
 
 /**
@@ -178,7 +205,9 @@ function portsOf(options: HubHomeOptions) {
   const ports = [{ flag: '--api-port', listen, port: options.apiPort }, portOfConsole(options)];
   const registry = { flag: '--registry-port', listen, port: options.registryPort };
   const given = values === undefined ? undefined : readValues(values.text, values.file).document;
-  return given?.values.zot.enabled === false ? ports : [...ports, registry];
+  if (given?.values.zot.enabled === false) return ports;
+  const metrics = metricsSpec(options.registrySettings?.loaded.config);
+  return [...ports, registry, ...(metrics === undefined ? [] : [metrics])];
 }
 
 function portOfConsole({ listen, consolePort }: HubHomeOptions) {

@@ -13,6 +13,8 @@ export interface Layout {
   readonly api: string;
   /** State of the embedded registry. */
   readonly registry: string;
+  /** Names the file of the registry's settings that the last start had. */
+  readonly registryConfig: string;
   /** What the source controller stored last. */
   readonly spoke: string;
   readonly logs: string;
@@ -30,6 +32,7 @@ export function layoutOf(root: string): Layout {
     secrets: join(root, 'secrets'),
     api: join(root, 'api'),
     registry: join(root, 'registry'),
+    registryConfig: join(root, 'registry-config.json'),
     spoke: join(root, 'spoke'),
     logs: join(root, 'logs'),
     kubeconfig: join(root, 'kubeconfig'),

@@ -8,13 +8,15 @@ import { CliError } from '../errors.ts';
 export interface ListenSpec {
   readonly flag: string;
   readonly listen: string;
+  /** What the user can change the address with, `--listen` unless told. */
+  readonly listenFlag?: string;
   readonly port: number;
 }
 
 /** What to say when an address cannot be listened on; other errors come back as they are. */
 export function listenError(error: unknown, spec: ListenSpec): unknown {
   const code = systemCode(error) ?? systemCode(error instanceof Error ? error.cause : undefined);
-  const { flag, listen, port } = spec;
+  const { flag, listen, listenFlag = '--listen', port } = spec;
   if (code === 'EADDRINUSE') {
     return new CliError('AddressInUse', `port ${port} of ${listen} is in use by another program`, {
       hint: `choose another one with ${flag}, or 0 for any that is free`,
@@ -24,7 +26,7 @@ export function listenError(error: unknown, spec: ListenSpec): unknown {
   if (code === 'EADDRNOTAVAIL' || code === 'EACCES') {
     const why = code === 'EACCES' ? 'only root may' : 'this machine has no such address';
     return new CliError('AddressUnavailable', `cannot listen on ${listen}, port ${port}: ${why}`, {
-      hint: `change --listen or ${flag}`,
+      hint: `change ${listenFlag} or ${flag}`,
       cause: error,
     });
   }

@@ -9,7 +9,8 @@ import { run } from '../testing/run.ts';
 import { readRegistryConfig } from '../registry-config/read.ts';
 import { ensureCertificates } from './certificates.ts';
 import type { RunningHome } from './home.ts';
-import { type LoadedConfig, type RegistryFacts, startRegistryHome } from './registry-home.ts';
+import type { LoadedConfig } from './follow-config.ts';
+import { type RegistryFacts, startRegistryHome } from './registry-home.ts';
 import { readFile } from 'node:fs/promises';
 
 describe('a registry whose files change', () => {

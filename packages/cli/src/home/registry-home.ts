@@ -1,4 +1,4 @@
-import { type Clock, jsonEqual, writeFileAtomic } from '@mural/core';
+import { type Clock, writeFileAtomic } from '@mural/core';
 import { dockerConfig } from '@mural/oci';
 import {
   type AnonymousAccess,
@@ -7,23 +7,13 @@ import {
   type RunningRegistry,
   startRegistry,
 } from '@mural/registry';
-import type { RegistryConfig } from '../registry-config/read.ts';
 import { ensureCertificates, type KeyPair } from './certificates.ts';
+import { followConfig, type LoadedConfig, rulesOf } from './follow-config.ts';
 import { type Home, openHome, type RunningHome } from './home.ts';
 import type { LogSettings } from './logs.ts';
 import { advertisedAddress, certificateNames, hostPort, listening, portOf, probe } from './network.ts';
 import { startRenewal } from './renewal.ts';
 import { keptSecret, writePrivate } from './secrets.ts';
-import { watchFiles } from './watch-files.ts';
-
-/** A configuration with everything that it names. */
-export interface LoadedConfig {
-  readonly config: RegistryConfig;
-  /** The certificate from files, where it comes from there. */
-  readonly pair?: KeyPair | undefined;
-  /** Everything that was read. */
-  readonly files: readonly string[];
-}
 
 /** What `mural registry serve` was asked for. */
 export interface RegistryHomeOptions {
@@ -59,7 +49,7 @@ export interface RegistryFacts {
 }
 
 const FLAG = '--port';
-const METRICS_FLAG = '--metrics-port';
+const METRICS_FLAGS = { flag: '--metrics-port', listenFlag: '--metrics-listen' };
 
 /**
  * Starts the registry alone.
@@ -73,7 +63,7 @@ export async function startRegistryHome(options: RegistryHomeOptions): Promise<R
     { flag: FLAG, listen: options.listen, port: options.port },
     ...(metrics.port === undefined
       ? []
-      : [{ flag: METRICS_FLAG, listen: metrics.listen ?? '127.0.0.1', port: metrics.port }]),
+      : [{ ...METRICS_FLAGS, listen: metrics.listen ?? '127.0.0.1', port: metrics.port }]),
   ]);
   const folders = ['tls', 'secrets', 'registry', 'logs'] as const;
   return openHome(options, folders, async (home) => assemble(home, options));
@@ -138,44 +128,22 @@ function generatedUser(password: string): RegistryUser {
   };
 }
 
-/** Puts changed users and certificates to use; what else the configuration says holds from the next start. */
+/** Puts what changed to use where that is possible while the registry serves. */
 async function watchConfig(
   { clock, logs, stack }: Home,
   { loaded, reload }: RegistryHomeOptions,
   running: RunningRegistry,
 ): Promise<void> {
   if (loaded === undefined || reload === undefined || loaded.files.length === 0) return;
-  const log = logs.main;
-  let current = loaded;
-  const changed = async (): Promise<void> => {
-    const next = await reload((finding) =>
-      log.error({ finding: finding.trim() }, 'a changed file is not valid'),
-    );
+  const use = async (next: LoadedConfig): Promise<void> => {
     if (next.pair !== undefined) {
       const clientCa = next.config.access.clientCertificates?.ca;
       running.setTls({ ...next.pair, ...(clientCa === undefined ? {} : { clientCa }) });
     }
     if (namesUsers(next)) await running.setUsers(next.config.access.users ?? []);
-    if (!jsonEqual(fixed(current.config), fixed(next.config))) {
-      log.warn(
-        'the configuration changed in more than users and certificates; that holds from the next start',
-      );
-    }
-    current = next;
+    running.maintenance.setRules(rulesOf(next.config));
   };
-  stack.push('watch', await watchFiles({ files: () => current.files, changed, clock, log }));
-}
-
-/** What cannot be changed while the registry serves. */
-function fixed(config: RegistryConfig): object {
-  const { access, maintenance, metrics, events, namesUsers: named } = config;
-  const { users: _users, clientCertificates, ...rest } = access;
-  // Mirrors read the files of their credentials themselves.
-  const mirrors = config.mirrors.map(({ credentials: _credentials, ...mirror }) => mirror);
-  const same = { ...rest, maintenance, metrics, events, mirrors, named };
-  if (clientCertificates === undefined) return same;
-  const { ca: _ca, ...clients } = clientCertificates;
-  return { ...same, clients };
+  stack.push('watch', await followConfig({ loaded, reload, use, clock, log: logs.main }));
 }
 
 interface Served {

@@ -1,8 +1,7 @@
-import { type Spoke, SPOKES, type WorkloadDeployment } from '@mural/kube';
+import { type Spoke, SPOKES } from '@mural/kube';
 import { createFakeKubeApi, type FakeKubeApi } from '@mural/kube/testing';
 import { parseValues } from '@mural/values';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { digestsInUse } from './digests-in-use.ts';
 import { ensureSpokes, spokeObject } from './spokes.ts';
 
 let client: FakeKubeApi;
@@ -42,30 +41,5 @@ describe('ensureSpokes', () => {
     await ensure('edge-1');
     await ensure('edge-2');
     expect(await present()).toEqual(['edge-1', 'edge-2', 'hub']);
-  });
-});
-
-describe('digestsInUse', () => {
-  it('has what spokes report and what the hub has recorded for them', async () => {
-    const digest = (letter: string): string => `sha256:${letter.repeat(64)}`;
-    const status: Spoke['status'] = {
-      rootDigest: digest('a'),
-      groupDigest: digest('b'),
-      workloads: [
-        { name: 'shop', namespace: 'default', digest: digest('c'), objects: 1, ready: 'True' },
-        { name: 'late', namespace: 'default', objects: 0, ready: 'Unknown' },
-      ],
-    };
-    const edge: Spoke = { ...spokeObject('edge-1', undefined, undefined), status };
-    client.seed(edge);
-    const deployment: WorkloadDeployment = {
-      apiVersion: 'mural.dev/v1alpha1',
-      kind: 'WorkloadDeployment',
-      metadata: { name: 'shop', namespace: 'default' },
-      spec: { profileRef: { name: 'shop' }, environmentRef: { name: 'all' } },
-      status: { spokes: [{ name: 'edge-1', tag: 'default.shop-d', digest: digest('d'), ready: 'True' }] },
-    };
-    client.seed(deployment);
-    expect([...(await digestsInUse(client))].sort()).toEqual(['a', 'b', 'c', 'd'].map(digest));
   });
 });

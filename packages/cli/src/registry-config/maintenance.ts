@@ -3,23 +3,11 @@ import {
   checkMaintenance,
   type MaintenanceOptions,
   type QuotaRule,
-  RegistrySetupError,
   type RetentionRule,
 } from '@mural/registry';
 import { z } from 'zod';
-import type { Path } from './document.ts';
-import { pathOf } from './fact-path.ts';
-
-const Pause = z.string().refine(
-  (text) => {
-    try {
-      return parseDuration(text) >= 0;
-    } catch {
-      return false;
-    }
-  },
-  { error: 'must be a duration, such as 1h or 24h, or 0s for never' },
-);
+import { checked, type Report } from './checked.ts';
+import { Pause } from './fields.ts';
 
 /** What is kept, collected and scrubbed. The rules are the registry's to check. */
 export const MaintenanceSection = z.strictObject({
@@ -40,10 +28,7 @@ export type MaintenanceSection = z.infer<typeof MaintenanceSection>;
  *
  * @param report takes what is wrong with a rule, and where it stands
  */
-export function maintenanceOf(
-  section: MaintenanceSection | undefined,
-  report: (path: Path, message: string) => void,
-): MaintenanceOptions {
+export function maintenanceOf(section: MaintenanceSection | undefined, report: Report): MaintenanceOptions {
   if (section === undefined) return {};
   const { grace, collectEvery, scrubEvery, scrubBytesPerSecond, retention, quotas } = section;
   const ms = (name: string, text: string | undefined): object =>
@@ -56,13 +41,6 @@ export function maintenanceOf(
     ...(retention === undefined ? {} : { retention: retention as RetentionRule[] }),
     ...(quotas === undefined ? {} : { quotas: quotas as QuotaRule[] }),
   };
-  try {
-    checkMaintenance(options);
-  } catch (error) {
-    if (!(error instanceof RegistrySetupError)) throw error;
-    const at = typeof error.facts['at'] === 'string' ? error.facts['at'] : '';
-    const message = error.message.replace(at, '').trim().replace(/\.$/, '');
-    report(['maintenance', ...pathOf(at)], message);
-  }
+  checked(['maintenance'], report, () => checkMaintenance(options));
   return options;
 }

@@ -6,23 +6,11 @@ import {
   credentialsFromDockerConfig,
   OciError,
 } from '@mural/oci';
-import { checkMirrors, type MirrorOptions, RegistrySetupError } from '@mural/registry';
+import { checkMirrors, type MirrorOptions } from '@mural/registry';
 import { z } from 'zod';
+import { checked, type Report } from './checked.ts';
 import type { Path } from './document.ts';
-import { pathOf } from './fact-path.ts';
-
-const Text = z.string().min(1, 'must not be empty');
-
-const Pause = Text.refine(
-  (text) => {
-    try {
-      return parseDuration(text) >= 0;
-    } catch {
-      return false;
-    }
-  },
-  { error: 'must be a duration, such as 30s, 5m or 720h' },
-);
+import { Pause, Text } from './fields.ts';
 
 /** One of three: a name with the file of its password, a docker configuration, or the identity in a cloud. */
 const Credentials = z.strictObject({
@@ -61,7 +49,7 @@ export interface MirrorFiles {
   /** The same later, when it may have changed. @throws what the file system throws */
   readonly again: (file: string) => Promise<string>;
   /** Takes what is wrong, and where it stands. */
-  readonly report: (path: Path, message: string) => void;
+  readonly report: Report;
 }
 
 /** How long what a file holds is used before the file is read again, in milliseconds. */
@@ -90,13 +78,7 @@ export async function mirrorsOf(
     };
     mirrors.push(mirror);
   }
-  try {
-    checkMirrors(mirrors);
-  } catch (error) {
-    if (!(error instanceof RegistrySetupError)) throw error;
-    const at = typeof error.facts['at'] === 'string' ? error.facts['at'] : '';
-    files.report(pathOf(at), error.message.replace(at, '').trim().replace(/\.$/, ''));
-  }
+  checked([], files.report, () => checkMirrors(mirrors));
   return mirrors;
 }
 

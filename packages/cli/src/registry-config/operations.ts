@@ -5,24 +5,10 @@ import {
   type EventEndpoint,
   type EventOptions,
   type MetricsOptions,
-  RegistrySetupError,
 } from '@mural/registry';
 import { z } from 'zod';
-import type { Path } from './document.ts';
-import { pathOf } from './fact-path.ts';
-
-const Text = z.string().min(1, 'must not be empty');
-
-const Duration = Text.refine(
-  (text) => {
-    try {
-      return parseDuration(text) > 0;
-    } catch {
-      return false;
-    }
-  },
-  { error: 'must be a duration, such as 5s or 1m' },
-);
+import { checked, type Report } from './checked.ts';
+import { Duration, Text } from './fields.ts';
 
 /** Where metrics are served. */
 export const MetricsSection = z.strictObject({
@@ -65,10 +51,7 @@ export const EventsSection = z.strictObject({ endpoints: z.array(Endpoint) });
  *
  * @param report takes what is wrong, and where it stands
  */
-export function metricsOf(
-  section: MetricsSection | undefined,
-  report: (path: Path, message: string) => void,
-): MetricsOptions {
+export function metricsOf(section: MetricsSection | undefined, report: Report): MetricsOptions {
   const { port, listen, users } = section ?? {};
   if (listen !== undefined && port === undefined) {
     report(['metrics', 'listen'], 'needs a port: the address is that of a listener of its own');
@@ -103,17 +86,8 @@ export function endpointOf(
  *
  * @param report takes what is wrong with one, and where it stands
  */
-export function eventsOf(
-  endpoints: readonly EventEndpoint[],
-  report: (path: Path, message: string) => void,
-): EventOptions {
+export function eventsOf(endpoints: readonly EventEndpoint[], report: Report): EventOptions {
   if (endpoints.length === 0) return {};
-  try {
-    checkEvents({ endpoints });
-  } catch (error) {
-    if (!(error instanceof RegistrySetupError)) throw error;
-    const at = typeof error.facts['at'] === 'string' ? error.facts['at'] : '';
-    report(['events', ...pathOf(at)], error.message.replace(at, '').trim().replace(/\.$/, ''));
-  }
+  checked(['events'], report, () => checkEvents({ endpoints }));
   return { endpoints };
 }

@@ -8,6 +8,8 @@ import {
   parseHtpasswd,
   type RegistryPolicy,
 } from '@mural/registry';
+import type { Finding } from '@mural/values';
+import type { Path } from './document.ts';
 
 /** What a configuration file, and the files that it names, come to. */
 export interface RegistryConfig {
@@ -22,6 +24,8 @@ export interface RegistryConfig {
   readonly keyFile: string | undefined;
   /** Everything that was read, so that it can be watched. */
   readonly files: readonly string[];
+  /** An error at what `path` leads to in the file; absent without a file. */
+  readonly errorAt?: (path: Path, message: string) => Finding;
 }
 
 /** Where a configuration comes from. */
@@ -30,6 +34,8 @@ export interface ConfigSource {
   readonly file?: string | undefined;
   /** An htpasswd file beside it, all of whose users may do everything unless the configuration says otherwise. */
   readonly htpasswd?: string | undefined;
+  /** It is for the registry of a hub, which decides some of the keys itself and refuses them. */
+  readonly ofHub?: boolean | undefined;
   readonly cwd: string;
   /** @throws CliError `FileUnreadable` */
   readonly read: (path: string) => Promise<string>;

@@ -14,13 +14,14 @@ import {
   type TokenOptions,
 } from '@mural/registry';
 import { type Finding, formatFinding } from '@mural/values';
+import type { z } from 'zod';
 import { CliError } from '../errors.ts';
 import { type ConfigDocument, type Path, readConfig } from './document.ts';
 import { maintenanceOf } from './maintenance.ts';
 import { mirrorsOf } from './mirrors.ts';
 import { endpointOf, eventsOf, metricsOf } from './operations.ts';
 import { type ConfigSource, EVERYTHING, type RegistryConfig } from './read.ts';
-import { RegistryConfigFile } from './schema.ts';
+import { HubRegistryConfigFile, RegistryConfigFile } from './schema.ts';
 
 const MAX_PASSWORD = 1024;
 
@@ -31,7 +32,9 @@ const MAX_PASSWORD = 1024;
  */
 export async function readConfigFile(source: ConfigSource, name: string): Promise<RegistryConfig> {
   const file = resolve(source.cwd, name);
-  const document = readConfig(await source.read(file), name, RegistryConfigFile);
+  const schema: z.ZodType<RegistryConfigFile> =
+    source.ofHub === true ? HubRegistryConfigFile : RegistryConfigFile;
+  const document = readConfig(await source.read(file), name, schema);
   if ('findings' in document) throw invalid(source, document.findings);
   if (source.htpasswd !== undefined && document.value.htpasswd !== undefined) {
     throw new CliError('Usage', `--htpasswd is given, and ${name} names another`, {
@@ -102,6 +105,7 @@ class Reader {
       certFile: this.#path(tls?.certFile),
       keyFile: this.#path(tls?.keyFile),
       files: this.#files,
+      errorAt: (path, message) => this.#document.error(path, message, 'hub'),
     };
   }
 

@@ -1,22 +1,9 @@
-import { parseDuration } from '@mural/core';
 import { ACTIONS } from '@mural/registry';
 import { z } from 'zod';
+import { Duration, Text } from './fields.ts';
 import { MaintenanceSection } from './maintenance.ts';
 import { MirrorsSection } from './mirrors.ts';
 import { EventsSection, MetricsSection } from './operations.ts';
-
-const Text = z.string().min(1, 'must not be empty');
-
-const Duration = Text.refine(
-  (text) => {
-    try {
-      return parseDuration(text) > 0;
-    } catch {
-      return false;
-    }
-  },
-  { error: 'must be a duration, such as 90s, 5m or 1h' },
-);
 
 /** Actions on the repositories that a pattern fits. */
 const Policy = z.strictObject({ repositories: Text, actions: z.array(z.enum(ACTIONS)).min(1) });
@@ -105,3 +92,22 @@ export const RegistryConfigFile = z.strictObject({
 
 /** The content of a configuration file. */
 export type RegistryConfigFile = z.infer<typeof RegistryConfigFile>;
+
+/** A key that whoever runs the registry decides, and what is to be done instead. */
+function decided(instead: string) {
+  return z.never({ error: `is decided by mural up: ${instead}` }).optional();
+}
+
+const ACCOUNTS =
+  'it makes the accounts of the hub, of its owner and of the spokes; for others make a robot (mural registry robot create) or name an issuer in oidc';
+
+/** What `mural up --registry-config` reads: the same, without what the hub decides itself. */
+export const HubRegistryConfigFile = RegistryConfigFile.extend({
+  users: decided(ACCOUNTS),
+  htpasswd: decided(ACCOUNTS),
+  anonymous: decided('nobody reads or writes without an account; leave it out'),
+  tls: decided('it serves with a certificate of its own CA; leave it out'),
+  listen: decided('give it --listen'),
+  port: decided('give it --registry-port'),
+  data: decided('give it --data'),
+});
