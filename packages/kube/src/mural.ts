@@ -151,6 +151,11 @@ export const SpokeRegistry = z.strictObject({
   repository: z.string(),
   insecure: z.boolean().optional(),
   provider: z.enum(['generic', 'aws', 'azure', 'gcp']).optional(),
+  ca: z
+    .string()
+    .regex(/-----BEGIN CERTIFICATE-----/)
+    .optional()
+    .describe('CA of this registry (PEM), beside the one that the hub knows of.'),
 });
 export type SpokeRegistry = z.infer<typeof SpokeRegistry>;
 

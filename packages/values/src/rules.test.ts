@@ -1,3 +1,4 @@
+import { TEST_TLS } from '@mural/oci/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { fixValues, formatFinding, hasErrors, lintValues } from './index.ts';
@@ -25,6 +26,35 @@ function lint(text: string): string[] {
 }
 
 const ROLE = 'arn:aws:iam::123456789012:role/mural';
+
+describe('the CA of a registry', () => {
+  const SITE = 'endpoint: oci://site.example:5000/mural\nrepository: workloads';
+  const block = (pem: string) => `ca: |\n${pem.trim().replace(/^/gm, '  ')}`;
+  const messages = (lines: string) => lintValues(spoke(lines), 'v').map(({ message }) => message);
+
+  it('is certificates of a registry that a spoke reads', () => {
+    expect(lint(spoke(`${SITE}\n${block(TEST_TLS.ca)}`))).toEqual([]);
+    expect(lint(spoke(`${SITE}\n${block(`${TEST_TLS.ca}\n${TEST_TLS.ca}`)}`))).toEqual([]);
+  });
+
+  it.each([
+    ['the name of a file', 'ca: site-ca.crt', 'holds no certificate'],
+    ['a certificate cut short', block(TEST_TLS.ca.slice(0, 200)), 'holds no certificate'],
+    ['a damaged certificate', block(TEST_TLS.ca.replace('MII', 'AAA')), 'cannot be read (number 1)'],
+    ['a key', block(TEST_TLS.key), 'holds a private key'],
+  ])('is not %s', (_what, ca, reason) => {
+    const [message = '', ...others] = messages(`${SITE}\n${ca}`);
+    expect(others).toEqual([]);
+    expect(message).toContain('fleetConfig.spokes[0].ociRegistry.ca');
+    expect(message).toContain(reason);
+    expect(message).not.toContain('MII');
+  });
+
+  it('is told where it is not used', () => {
+    expect(messages(`${SITE}\ninsecure: true\n${block(TEST_TLS.ca)}`).join()).toContain('is not used');
+    expect(messages(block(TEST_TLS.ca)).join()).toContain('is read only beside an endpoint');
+  });
+});
 
 describe('addresses', () => {
   it.each([

@@ -1,4 +1,5 @@
 import { checkEndpoints, checkRepositories } from './rules/addresses.ts';
+import { checkAuthorities } from './rules/authority.ts';
 import { checkBasicAuth, checkDurations, checkPlaceholders, checkRegistryLeft } from './rules/basics.ts';
 import { checkEcr } from './rules/ecr.ts';
 import { checkRoles } from './rules/irsa.ts';
@@ -17,6 +18,7 @@ export const RULES: readonly Rule[] = [
   { name: 'repositories', check: checkRepositories },
   { name: 'durations', check: checkDurations },
   { name: 'basic-auth', check: checkBasicAuth },
+  { name: 'authorities', check: checkAuthorities },
   { name: 'ecr', check: checkEcr },
   { name: 'roles', check: checkRoles },
   { name: 'spoke-names', check: checkSpokeNames },

@@ -47,6 +47,10 @@ export type HubRegistryValues = z.infer<typeof HubRegistryValues>;
 export const SpokeRegistryValues = z.strictObject({
   ...registryKeys,
   repository: z.string().optional().describe('That of hue.ociRegistry, beside an endpoint.'),
+  ca: z
+    .string()
+    .optional()
+    .describe('CA (PEM) of the registry of a site, beside the one that the hub knows of.'),
 });
 export type SpokeRegistryValues = z.infer<typeof SpokeRegistryValues>;
 

@@ -4,7 +4,7 @@ import { type KubeClient, type KubeObject, type Spoke, SPOKES } from '@mural/kub
 import { credentialsFromDockerConfig, parseRepositoryUrl } from '@mural/oci';
 import { CliError } from '../errors.ts';
 import { readDirectory } from './directory.ts';
-import { settingsOf } from './registry-choice.ts';
+import { hasLogin, settingsOf } from './registry-choice.ts';
 import { textOf } from './values-store.ts';
 
 /** About half a minute in all: the hub makes the accounts of a new spoke within moments. */
@@ -29,16 +29,19 @@ export async function bootstrapObjects(
     });
   }
   const registry = settingsOf(directory.registries, spoke);
+  const authorities = [directory.registryCa, spoke.spec?.ociRegistry?.ca];
+  const ca = authorities.flatMap((pem) => (pem === undefined ? [] : [`${pem.trimEnd()}\n`])).join('');
+  const expected = hasLogin(directory.registries, spoke);
   try {
     return await retry(
       async () => {
         const objects = await spokeBootstrap({
           client,
           spoke: name,
-          registry: directory.registryCa === undefined ? registry : { ...registry, ca: directory.registryCa },
+          registry: ca === '' ? registry : { ...registry, ca },
           hub: directory.hub,
         });
-        requireCredential(objects, registry, name);
+        if (expected) requireCredential(objects, registry, name);
         return objects;
       },
       {
@@ -65,7 +68,6 @@ function requireCredential(
   registry: SpokeRegistrySettings,
   spoke: string,
 ): void {
-  if (registry.secrets?.credential !== true) return;
   const host = parseRepositoryUrl(registry.url).registry;
   const secret = objects.find(({ kind, metadata }) => kind === 'Secret' && metadata.name === REGISTRY_SECRET);
   const config = textOf(secret, '.dockerconfigjson');

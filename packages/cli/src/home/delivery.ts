@@ -159,8 +159,8 @@ export class Delivery {
       spokeRegistry: (spoke) => latest().settingsOf(spoke),
       assumedMoved: ({ metadata }) => this.#running?.plan.assumed.includes(metadata.name ?? '') === true,
       accounts: {
-        ensure: async (spoke) => latest().accounts.ensure(spoke),
-        others: async (spoke) => (await latest().accounts.others?.(spoke)) ?? [],
+        ensure: async (spoke, host) => latest().accounts.ensure(spoke, host),
+        others: async (spoke, host) => (await latest().accounts.others?.(spoke, host)) ?? [],
         remove: async (spoke) => latest().accounts.remove(spoke),
       },
       renderers,

@@ -9,6 +9,8 @@ export interface RegistryDirectory {
   readonly fleet: SpokeRegistrySettings;
   /** Those of spokes that differ, by name. */
   readonly spokes: Readonly<Record<string, SpokeRegistrySettings>>;
+  /** `host[:port]` of the registries that the values give spokes a credential for besides the hub's, by spoke. */
+  readonly logins?: Readonly<Record<string, string>> | undefined;
 }
 
 /** What a new spoke must know, and only the process of the hub does: kept in the API for `mural spoke bootstrap`. */
@@ -29,7 +31,11 @@ const Settings = z.object({
   secrets: z.object({ credential: z.boolean().optional(), ca: z.boolean().optional() }).optional(),
 });
 const Stored = z.object({
-  registries: z.object({ fleet: Settings, spokes: z.record(z.string(), Settings) }),
+  registries: z.object({
+    fleet: Settings,
+    spokes: z.record(z.string(), Settings),
+    logins: z.record(z.string(), z.string()).optional(),
+  }),
   registryCa: z.string().optional(),
   hub: z.object({ server: z.string(), ca: z.string() }),
 });

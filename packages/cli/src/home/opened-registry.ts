@@ -18,6 +18,7 @@ import {
   embeddedRepository,
   type ExternalChoice,
   type RegistryChoice,
+  siteLogin,
 } from './registry-choice.ts';
 import { hubSpokeName } from './spokes.ts';
 
@@ -100,7 +101,7 @@ function openExternal(
   const host = parseRepositoryUrl(url).registry;
   const identity = JSON.stringify([url, external]);
   const client = options.kept?.(identity) ?? externalClient(options, host, external);
-  const readers = spokeCredentials(values, external);
+  const readers = spokeCredentials(values, external, host);
   const settings = (withCredential: boolean): SpokeRegistrySettings => ({
     url,
     insecure,
@@ -146,14 +147,22 @@ function externalClient(
   return new RegistryClient({ registry: host, credentials, insecure, ca, environment, clock, log });
 }
 
-/** The credentials that the values give to spokes. The hub as a spoke can use that of the hub. */
-function spokeCredentials(values: Values, external: ExternalChoice): ReadonlyMap<string, Credential> {
+/**
+ * The credentials that the values give to spokes for the registry at `host`. The hub as a spoke can use
+ * that of the hub.
+ */
+function spokeCredentials(
+  values: Values,
+  external: ExternalChoice,
+  host: string,
+): ReadonlyMap<string, Credential> {
   const own = hubSpokeName(values);
   const credentials = new Map<string, Credential>();
   if (own !== undefined && external.credential !== undefined) credentials.set(own, external.credential);
   for (const { name, ociRegistry } of values.fleetConfig.spokes) {
     const credential = credentialOf(ociRegistry?.basicAuth);
-    if (credential !== undefined && cloudOf(ociRegistry?.provider) === undefined) {
+    const elsewhere = siteLogin(values, name, host) !== undefined;
+    if (credential !== undefined && cloudOf(ociRegistry?.provider) === undefined && !elsewhere) {
       credentials.set(name, credential);
     }
   }

@@ -1,7 +1,7 @@
 import { formatDuration, parseDuration } from '@mural/core';
 import type { SpokeRegistrySettings } from '@mural/hub';
-import type { Spoke } from '@mural/kube';
-import type { CloudProvider, Credential } from '@mural/oci';
+import type { Spoke, SpokeRegistry } from '@mural/kube';
+import { type CloudProvider, type Credential, providerOfHost, type RegistryLogin } from '@mural/oci';
 import type { BasicAuth, Provider, Values } from '@mural/values';
 import type { RegistryDirectory } from './directory.ts';
 
@@ -95,17 +95,73 @@ export function embeddedRepository(repository: string): string {
  * those of the fleet.
  */
 export function settingsOf(directory: RegistryDirectory, spoke: Spoke): SpokeRegistrySettings {
-  const base = directory.spokes[spoke.metadata.name ?? ''] ?? directory.fleet;
+  const base = baseOf(directory, spoke);
   const own = spoke.spec?.ociRegistry;
   if (own === undefined) return base;
+  const url = `${withoutSlash(own.endpoint)}/${own.repository}`;
+  const [host, theirs] = [hostOf(url), hostOf(base.url)];
+  // What is said of one registry says nothing of another, such as the mirror of a site.
+  const sameSignIn = host === theirs || providerOfHost(host) === base.provider;
+  const provider = own.provider ?? (sameSignIn ? base.provider : 'generic');
   return {
     ...base,
-    url: `${withoutSlash(own.endpoint)}/${own.repository}`,
+    url,
     insecure: own.insecure ?? false,
-    ...(own.provider === undefined ? {} : { provider: own.provider }),
-    // Credential and CA are those of the registry they were given for; a cloud has its own.
-    ...(cloudOf(own.provider) === undefined ? {} : { secrets: { credential: false, ca: false } }),
+    ...(provider === undefined ? {} : { provider }),
+    secrets:
+      cloudOf(provider) === undefined
+        ? secretsOf(own, base, host === theirs)
+        : { credential: false, ca: false },
   };
+}
+
+/** Which Secrets the sources of a spoke refer to whose own object names a registry without a cloud. */
+function secretsOf(
+  { ca, insecure }: SpokeRegistry,
+  { secrets }: SpokeRegistrySettings,
+  sameHost: boolean,
+): SpokeRegistrySettings['secrets'] {
+  return {
+    // Each spoke has the Secret; it may hold nothing for this registry.
+    credential: !sameHost || (secrets?.credential ?? true),
+    ca: insecure !== true && (ca !== undefined || (secrets?.ca ?? true)),
+  };
+}
+
+/** The settings of a spoke, but for what its own object says. */
+function baseOf(directory: RegistryDirectory, spoke: Spoke): SpokeRegistrySettings {
+  return directory.spokes[spoke.metadata.name ?? ''] ?? directory.fleet;
+}
+
+/**
+ * Whether the hub gives a spoke a credential for the registry that it reads: one that it made there, or
+ * one that the values hold.
+ */
+export function hasLogin(directory: RegistryDirectory, spoke: Spoke): boolean {
+  const settings = settingsOf(directory, spoke);
+  if (settings.secrets?.credential !== true) return false;
+  const host = hostOf(settings.url);
+  return (
+    host === hostOf(baseOf(directory, spoke).url) || directory.logins?.[spoke.metadata.name ?? ''] === host
+  );
+}
+
+/**
+ * The registry that values name for a spoke and that is on another host than the hub's, such as the mirror
+ * of its site, and how the spoke signs in there.
+ */
+export function siteLogin(values: Values, spoke: string, hub: string): RegistryLogin | undefined {
+  const own = values.fleetConfig.spokes.find(({ name }) => name === spoke)?.ociRegistry;
+  const credential = credentialOf(own?.basicAuth);
+  if (own?.endpoint === undefined || credential === undefined || cloudOf(own.provider) !== undefined)
+    return undefined;
+  const host = hostOf(`${withoutSlash(own.endpoint)}/${own.repository ?? ''}`);
+  return host === hub ? undefined : { host, credential };
+}
+
+/** `host[:port]` of the URL of a repository. What is wrong with it is told where it is used. */
+function hostOf(url: string): string {
+  return url.replace(/^oci:\/\//, '').split('/')[0] ?? '';
 }
 
 function withoutSlash(endpoint: string): string {

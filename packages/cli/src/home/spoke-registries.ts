@@ -11,7 +11,7 @@ import type { RegistryLogin } from '@mural/oci';
 import type { Values } from '@mural/values';
 import type { RegistryDirectory } from './directory.ts';
 import type { OpenedRegistry } from './opened-registry.ts';
-import { settingsOf } from './registry-choice.ts';
+import { settingsOf, siteLogin } from './registry-choice.ts';
 
 /** A registry with the values that chose it. */
 export interface RegistryEnd {
@@ -66,6 +66,11 @@ export class SpokeRegistries {
     return settingsOf(this.endOf(spoke.metadata.name ?? ANY).registry.directory, spoke);
   }
 
+  #siteLogin(spoke: string): RegistryLogin | undefined {
+    const { values, registry } = this.endOf(spoke);
+    return siteLogin(values, spoke, registry.hub.client.registry);
+  }
+
   /** What new spokes are told. */
   get directory(): RegistryDirectory {
     const { fleet } = this.endOf(ANY).registry.directory;
@@ -76,19 +81,30 @@ export class SpokeRegistries {
     const spokes = [...names]
       .map((name) => [name, baseOf(this.endOf(name).registry.directory, name)] as const)
       .filter(([, settings]) => !jsonEqual(settings, fleet));
-    return { fleet, spokes: Object.fromEntries(spokes) };
+    const sites = this.#current.values.fleetConfig.spokes.flatMap(({ name }) => {
+      const login = this.#siteLogin(name);
+      return login === undefined ? [] : [[name, login.host] as const];
+    });
+    return { fleet, spokes: Object.fromEntries(spokes), logins: Object.fromEntries(sites) };
   }
 
   /** The accounts of spokes, each in the registry that its spoke reads. */
   get accounts(): SpokeAccounts {
     return {
-      ensure: async (spoke) => this.endOf(spoke).registry.accounts.ensure(spoke),
-      others: async (spoke) => {
-        const own = this.endOf(spoke).registry.hub.url;
+      ensure: async (spoke, host) => {
+        const { registry } = this.endOf(spoke);
+        // The account in one registry is never shown to another.
+        if (host === registry.hub.client.registry) return registry.accounts.ensure(spoke, host);
+        const login = this.#siteLogin(spoke);
+        return login?.host === host ? login.credential : undefined;
+      },
+      others: async (spoke, host) => {
         const logins: RegistryLogin[] = [];
-        for (const { accounts, hub } of this.registries.filter((registry) => registry.hub.url !== own)) {
-          const credential = await accounts.ensure(spoke);
-          if (credential !== undefined) logins.push({ host: hub.client.registry, credential });
+        for (const { accounts, hub } of this.registries) {
+          const other = hub.client.registry;
+          if (other === host || logins.some((login) => login.host === other)) continue;
+          const credential = await accounts.ensure(spoke, other);
+          if (credential !== undefined) logins.push({ host: other, credential });
         }
         return logins;
       },

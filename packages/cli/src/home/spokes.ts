@@ -78,6 +78,8 @@ export function spokeObject(
 function registryOf(spoke: SpokeValues | undefined): SpokeSpec | undefined {
   const registry = spoke?.ociRegistry;
   if (registry?.endpoint === undefined || registry.repository === undefined) return undefined;
-  const { endpoint, repository, insecure, provider } = registry;
-  return { ociRegistry: { endpoint, repository, insecure, provider } };
+  const { endpoint, repository, insecure, provider, ca } = registry;
+  return {
+    ociRegistry: { endpoint, repository, insecure, provider, ...(ca === undefined ? {} : { ca }) },
+  };
 }

@@ -1,5 +1,6 @@
+import { silentLogger, systemClock } from '@mural/core';
 import { type MigrationState, registryPartHash } from '@mural/hub';
-import type { KubeClient, KubeObject, Spoke } from '@mural/kube';
+import type { KubeClient, KubeObject, Spoke, SpokeRegistry } from '@mural/kube';
 import { RegistryClient } from '@mural/oci';
 import { parseValues, type Values } from '@mural/values';
 import { describe, expect, it } from 'vitest';
@@ -7,8 +8,8 @@ import { stringify } from 'yaml';
 import { afterMigration } from './after-migration.ts';
 import { dependentsOf, describeDependents } from './dependents.ts';
 import type { HelmRelease } from './helm-release.ts';
-import type { OpenedRegistry } from './opened-registry.ts';
-import { chooseRegistry, placeOf, settingsOf } from './registry-choice.ts';
+import { type OpenedRegistry, openRegistry } from './opened-registry.ts';
+import { chooseRegistry, hasLogin, placeOf, settingsOf } from './registry-choice.ts';
 import { releaseValues } from './release-values.ts';
 import { SpokeRegistries } from './spoke-registries.ts';
 import { readValues } from './values-document.ts';
@@ -124,10 +125,68 @@ describe('the registries of spokes', () => {
 
   it('leave a spoke its accounts in all of them', async () => {
     const { accounts } = new SpokeRegistries([...ends()], undefined);
-    expect(await accounts.ensure('a')).toEqual({ username: 'a', password: 'new.example' });
-    expect(await accounts.others?.('a')).toEqual([
+    expect(await accounts.ensure('a', 'new.example')).toEqual({ username: 'a', password: 'new.example' });
+    expect(await accounts.others?.('a', 'new.example')).toEqual([
       { host: 'old.example', credential: { username: 'a', password: 'old.example' } },
     ]);
+  });
+});
+
+describe('a spoke that reads the mirror of its site', () => {
+  const SITE = `fleetConfig:
+  spokes:
+    - name: edge
+      ociRegistry: { endpoint: 'oci://site.example:5000/fleet', repository: workloads, basicAuth: { username: spokes, password: at-the-site } }
+    - name: near
+      ociRegistry: { endpoint: 'oci://hub.example/fleet', repository: workloads, basicAuth: { username: near, password: at-the-hub } }
+`;
+  const site = { endpoint: 'oci://site.example:5000/fleet', repository: 'workloads' };
+  const edge = (ociRegistry: SpokeRegistry) => spoke('edge', { spec: { ociRegistry } });
+  const values = valuesOf(`${external('hub.example')}${SITE}`);
+  const shared = { embedded: undefined, clock: systemClock, log: silentLogger };
+  const registries = () => {
+    const registry = openRegistry({ values, ...shared });
+    return new SpokeRegistries([{ values, registry }], undefined);
+  };
+
+  it('has its account there from the values, and shows neither registry that of the other', async () => {
+    const { accounts, directory } = registries();
+    const atSite = { username: 'spokes', password: 'at-the-site' };
+    expect(await accounts.ensure('edge', 'site.example:5000')).toEqual(atSite);
+    expect(await accounts.ensure('edge', 'hub.example')).toBeUndefined();
+    expect(await accounts.ensure('edge', 'other.example')).toBeUndefined();
+    expect(await accounts.ensure('near', 'site.example:5000')).toBeUndefined();
+    const atHub = { username: 'near', password: 'at-the-hub' };
+    expect(await accounts.ensure('near', 'hub.example')).toEqual(atHub);
+    expect(await accounts.others?.('near', 'site.example:5000')).toEqual([
+      { host: 'hub.example', credential: atHub },
+    ]);
+    expect(directory.logins).toEqual({ edge: 'site.example:5000' });
+    expect(hasLogin(directory, edge(site))).toBe(true);
+    expect(hasLogin(directory, spoke('other', { spec: { ociRegistry: site } }))).toBe(false);
+    expect(hasLogin(directory, spoke('near'))).toBe(true);
+  });
+
+  it('signs in there as its own object says, not as the hub does', () => {
+    const settings = settingsOf(openRegistry({ values: valuesOf(ECR), ...shared }).directory, edge(site));
+    expect(settings).toMatchObject({
+      ...{ url: 'oci://site.example:5000/fleet/workloads', provider: 'generic' },
+      secrets: { credential: true, ca: false },
+    });
+    const replica = 'oci://123456789012.dkr.ecr.us-east-1.amazonaws.com/team';
+    const other = settingsOf(
+      openRegistry({ values: valuesOf(ECR), ...shared }).directory,
+      edge({ ...site, endpoint: replica }),
+    );
+    expect(other).toMatchObject({ provider: 'aws', secrets: { credential: false, ca: false } });
+  });
+
+  it('trusts a CA of its own where it is told one, and none without TLS', () => {
+    const { directory } = registries();
+    const ca = '-----BEGIN CERTIFICATE-----';
+    expect(settingsOf(directory, edge(site)).secrets?.ca).toBe(false);
+    expect(settingsOf(directory, edge({ ...site, ca })).secrets?.ca).toBe(true);
+    expect(settingsOf(directory, edge({ ...site, ca, insecure: true })).secrets?.ca).toBe(false);
   });
 });
 

@@ -15,15 +15,20 @@ import type { SpokeRegistrySettings } from '../settings.ts';
 import { accountObjects } from './account-objects.ts';
 import { SPOKE_FINALIZER } from './names.ts';
 
-/** The accounts of spokes in a registry: readers of the workloads. */
+/** The accounts of spokes in registries: readers of the workloads. */
 export interface SpokeAccounts {
-  /** The account of a spoke, made if there is none; `undefined` where it reads without one. */
-  ensure(spoke: string): Promise<Credential | undefined>;
+  /**
+   * The account of a spoke in the registry that it reads, made if there is none; `undefined` where it
+   * reads without one.
+   *
+   * @param host `host[:port]` of that registry, which need not be the hub's: a site may have a mirror
+   */
+  ensure(spoke: string, host: string): Promise<Credential | undefined>;
   /**
    * Its accounts in other registries: while a fleet moves from one to another a spoke needs both, or
    * what it reads first would lock it out of the rest.
    */
-  others?(spoke: string): Promise<readonly RegistryLogin[]>;
+  others?(spoke: string, host: string): Promise<readonly RegistryLogin[]>;
   /** Ends the account of a spoke; nothing when there is none. */
   remove(spoke: string): Promise<void>;
 }
@@ -98,10 +103,10 @@ export class FleetAccounts {
   async #ensure(spoke: Spoke, name: string, signal: AbortSignal): Promise<void> {
     const { accounts, client, namespace } = this.#options;
     await this.#ensureNamespace(signal);
-    const credential = await accounts?.ensure(name);
     const { registry: host } = parseRepositoryUrl(this.#options.spokeRegistry(spoke).url);
+    const credential = await accounts?.ensure(name, host);
     const own = credential === undefined ? [] : [{ host, credential }];
-    const logins = [...own, ...((await accounts?.others?.(name)) ?? [])];
+    const logins = [...own, ...((await accounts?.others?.(name, host)) ?? [])];
     for (const { resource, object } of accountObjects(name, namespace, logins)) {
       await client.apply(resource, object, { fieldManager: 'hue', force: true, signal });
     }

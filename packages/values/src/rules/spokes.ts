@@ -62,7 +62,7 @@ export function* checkSpokeRegistries(document: ValuesDocument): Iterable<Found>
 function* checkInherited(document: ValuesDocument, { path, value }: RegistryPlace): Iterable<Found> {
   if (value.endpoint !== undefined) return;
   const hub = lookup(document.data, HUB_REGISTRY);
-  for (const key of ['repository', 'provider', 'insecure']) {
+  for (const key of ['repository', 'provider', 'insecure', 'ca']) {
     if (value[key] === undefined || (isRecord(hub) && hub[key] === value[key])) continue;
     const message = `${formatPath([...path, key])} is read only beside an endpoint: write ${formatPath([...path, 'endpoint'])} too, or take it out`;
     yield document.finding([...path, key], { level: 'warning', message, rule: 'spoke-registry' }, 'key');
@@ -76,7 +76,7 @@ function* checkSame(
 ): Iterable<Found> {
   const rule = 'spoke-registry';
   if (!isSameRegistry(endpoint, hub.endpoint)) {
-    const message = `the spoke ${spoke} reads ${endpoint.registry}, and hue writes ${hub.endpoint.registry}: right only where something copies the one to the other`;
+    const message = `the spoke ${spoke} reads ${endpoint.registry}, and hue writes ${hub.endpoint.registry}: right only where that is a mirror of this, or something copies the one to the other`;
     yield document.finding([...path, 'endpoint'], { level: 'warning', message, rule });
     return;
   }
