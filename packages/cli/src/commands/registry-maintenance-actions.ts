@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import { formatDuration, isRecord, systemClock } from '@mural/core';
 import {
   type BackupReport,
@@ -72,12 +72,27 @@ export async function collectCommand(options: CollectCommandOptions, context: Co
     ...(config === undefined ? {} : await rulesOf(config, context)),
     ...(grace === undefined ? {} : { graceMs: grace }),
   };
+  requireNoFleet(options.data, rules, context);
   const report = await either(options, context, {
     running: (registry) => registry.post('collections', wanted) as Promise<CollectionReport>,
     data: (data) => data.collect({ ...wanted, signal: context.signal }),
     maintenance: rules,
   });
   print(options, context, report, () => printCollection(report, context));
+}
+
+/** What a fleet uses is known to its hub alone, so rules are applied to its registry while that runs. */
+function requireNoFleet(folder: string, { retention = [] }: MaintenanceOptions, context: Context): void {
+  if (retention.length === 0) return;
+  const dataDir = dataDirOf(pathOf(context, folder));
+  if (!existsSync(join(layoutOf(dirname(dataDir)).api, 'state.db'))) return;
+  throw new CliError(
+    'Usage',
+    `${folder} is that of a hub: only while it runs is it known what its fleet uses`,
+    {
+      hint: 'give the rules to "mural up --registry-config", and then collect with --registry https://host:port',
+    },
+  );
 }
 
 async function rulesOf(file: string, context: Context): Promise<MaintenanceOptions> {
@@ -241,8 +256,7 @@ async function onData<T>(
     readonly maintenance?: MaintenanceOptions;
   },
 ): Promise<T> {
-  const root = pathOf(context, folder);
-  const dataDir = existsSync(resolve(root, 'metadata.db')) ? root : layoutOf(root).registry;
+  const dataDir = dataDirOf(pathOf(context, folder));
   let data: RegistryData;
   try {
     data = await openRegistryData({
@@ -257,6 +271,11 @@ async function onData<T>(
   } finally {
     await data.close();
   }
+}
+
+/** The folder of the registry: this one, or the one that a home has below it. */
+function dataDirOf(root: string): string {
+  return existsSync(join(root, 'metadata.db')) ? root : layoutOf(root).registry;
 }
 
 function folderError(error: unknown, folder: string): unknown {

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { digestOf, dockerConfig, packArtifact, pushArtifact, RegistryClient } from '@mural/oci';
@@ -83,6 +83,18 @@ describe('with a registry that does not run', () => {
     expect([verified.code, verified.out]).toEqual([0, '1 repositories, 1 manifests, 2 blobs: 0 problems\n']);
     const scrubbed = await mural('scrub', '--data', 'data', '--rate', '50Mi');
     expect(scrubbed.out).toMatch(/^1 manifests and 2 blobs \(.*\) were hashed in .*: 0 damaged\n$/);
+  });
+
+  it('goes by rules in the folder of a hub only while that runs, since nobody else knows what its fleet uses', async () => {
+    await mkdir(join(folder, 'data', 'api'));
+    await writeFile(join(folder, 'data', 'api', 'state.db'), '');
+    const rules = 'maintenance:\n  retention: [{ repositories: "**", untagged: remove }]\n';
+    await writeFile(join(folder, 'rules.yaml'), rules);
+    for (const data of ['data', 'data/registry']) {
+      const { code, err } = await mural('gc', '--data', data, '--config', 'rules.yaml');
+      expect([code, err]).toEqual([2, expect.stringContaining(`${data} is that of a hub`)]);
+    }
+    expect((await mural('gc', '--data', 'data')).code).toBe(0);
   });
 
   it('ends with exit code 1 where something is lost', async () => {
