@@ -15,7 +15,8 @@ export interface ListenSpec {
 
 /** What to say when an address cannot be listened on; other errors come back as they are. */
 export function listenError(error: unknown, spec: ListenSpec): unknown {
-  const code = systemCode(error) ?? systemCode(error instanceof Error ? error.cause : undefined);
+  // What starts a server may say so in an error of its own.
+  const code = systemCode(error instanceof Error ? error.cause : undefined) ?? systemCode(error);
   const { flag, listen, listenFlag = '--listen', port } = spec;
   if (code === 'EADDRINUSE') {
     return new CliError('AddressInUse', `port ${port} of ${listen} is in use by another program`, {
