@@ -3,6 +3,7 @@ import { ACTIONS } from '../auth/policy.ts';
 import type { RobotAccounts } from '../auth/robots.ts';
 import type { RegistryMaintenance } from '../maintenance/maintenance.ts';
 import { Backups } from '../administration/backups.ts';
+import { answerLeases } from '../administration/leases.ts';
 import { unknown } from '../administration/request.ts';
 import { Work } from '../administration/work.ts';
 import { type Exchange, refuse, sendJson } from './exchange.ts';
@@ -23,7 +24,7 @@ export interface AdministrationParts {
 
 /**
  * What an administrator asks of a running registry: JSON over HTTP, for accounts that may do
- * everything with every repository.
+ * everything with every repository. Leases are for those as well who may read what they hold.
  */
 export class Administration {
   readonly #backups: Backups;
@@ -52,8 +53,12 @@ export class Administration {
    */
   async answer(exchange: Exchange, path: string): Promise<void> {
     const { caller, request } = exchange;
-    if (!caller.administers) refuse(caller, EVERYTHING, ACTIONS);
     const [topic = '', ...rest] = path.split('/');
+    if (topic === 'leases') {
+      await answerLeases(exchange, rest);
+      return;
+    }
+    if (!caller.administers) refuse(caller, EVERYTHING, ACTIONS);
     if (rest.length > 0) {
       if (topic !== 'backups') throw unknown();
       await this.#backups.answer(exchange, rest);

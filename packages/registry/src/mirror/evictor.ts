@@ -181,15 +181,22 @@ export class Evictor {
     return removed === undefined ? 0 : bytes;
   }
 
-  /** What must stay by repository, with everything that a protected manifest names. */
+  /** What must stay by repository, with everything that a protected or leased manifest names. */
   async #protected(): Promise<Map<string, Set<string>>> {
     const kept = new Map<string, Set<string>>();
-    for (const content of (await this.#parts.protect?.()) ?? []) {
-      const { repository } = content;
+    const keep = (repository: string, digest: Digest): void => {
       const digests = kept.get(repository) ?? new Set<string>();
       kept.set(repository, digests);
+      this.#keepWith(digests, digest);
+    };
+    for (const content of (await this.#parts.protect?.()) ?? []) {
+      const { repository } = content;
       const digest = 'digest' in content ? content.digest : this.#tagged(repository, content.tag);
-      if (digest !== undefined) this.#keepWith(digests, digest as Digest);
+      if (digest !== undefined) keep(repository, digest as Digest);
+    }
+    const { holds } = this.#parts.store.metadata;
+    for (const { repository, digest } of holds.leases.held()) {
+      if (this.#parts.find(repository) !== undefined) keep(repository, digest);
     }
     return kept;
   }

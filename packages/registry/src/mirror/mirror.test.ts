@@ -210,6 +210,25 @@ describe('what a mirror holds', () => {
   });
 });
 
+it('a lease on an index keeps what the index names, as long as it lasts', async () => {
+  const clock = new FakeClock();
+  const hour = 3_600_000;
+  const fixture = await start({ mirror: { evictAfterMs: hour }, registry: { clock, useMs: 0 } });
+  const child = await fixture.pushImage('team/app', 'child');
+  const index = await fixture.pushIndex('team/app', 'index', [child]);
+  const { mirror } = fixture;
+  for (const digest of [index, child.digest]) await mirror.send('GET', `/v2/team/app/manifests/${digest}`);
+  await mirror.registry.maintenance.lease('team/app', index, 4 * hour);
+  const manifests = async () => (await mirror.registry.maintenance.stats()).manifests;
+  const path = `/v2/team/app/manifests/${child.digest}`;
+  for (let passed = 0; passed < 3; passed += 1) await clock.advance(hour);
+  const before = fixture.upstream.requests.length;
+  expect((await mirror.send('GET', path)).status).toBe(200);
+  expect([fixture.upstream.requests.length, await manifests()]).toEqual([before, 2]);
+  for (let passed = 0; passed < 3; passed += 1) await clock.advance(hour);
+  await eventually(async () => (await manifests()) === 0);
+});
+
 describe('a mirror whose upstream is away', () => {
   const faults = [
     ['cut off', { kind: 'reset' }],

@@ -62,6 +62,28 @@ it('takes over the data of the first version', async () => {
   }
 });
 
+it('takes over leases that had no holder', async () => {
+  await (await Database.open(directory)).close();
+  const old = new DatabaseSync(join(directory, 'metadata.db'));
+  old.exec(`
+    DROP TABLE leases;
+    CREATE TABLE leases (
+      repository TEXT NOT NULL, digest TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (repository, digest)
+    ) STRICT, WITHOUT ROWID;
+    PRAGMA user_version = 3;
+  `);
+  const clock = new FakeClock();
+  const digest = digestOf('content');
+  old.prepare('INSERT INTO leases VALUES (?, ?, ?)').run('a', digest, clock.now() + 1000);
+  old.close();
+  const database = await Database.open(directory);
+  const { leases } = new Metadata(database, clock, { cacheBytes: 1000, useMs: 0 }).holds;
+  expect(leases.longest('a', digest)).toEqual({
+    ...{ repository: 'a', digest, holder: '', until: clock.now() + 1000 },
+  });
+  await database.close();
+});
+
 it('refuses the data of a later version, and leaves them alone', async () => {
   const later = new DatabaseSync(join(directory, 'metadata.db'));
   later.exec('PRAGMA user_version = 99');

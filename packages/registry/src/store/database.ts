@@ -50,6 +50,16 @@ const MIGRATIONS = [
     repository TEXT NOT NULL, name TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (repository, name)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  ALTER TABLE leases RENAME TO leases_of_nobody;
+  CREATE TABLE leases (
+    repository TEXT NOT NULL, digest TEXT NOT NULL, holder TEXT NOT NULL, until INTEGER NOT NULL,
+    PRIMARY KEY (repository, digest, holder)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX leases_by_holder ON leases (holder);
+  INSERT INTO leases SELECT repository, digest, '', until FROM leases_of_nobody;
+  DROP TABLE leases_of_nobody;
+  `,
 ];
 const SCHEMA_VERSION = MIGRATIONS.length;
 

@@ -1,6 +1,7 @@
 import type { Clock } from '@mural/core';
 import type { Digest } from '../names.ts';
 import type { Database } from './database.ts';
+import { Leases } from './leases.ts';
 
 /** Uses that are remembered before old ones are looked for, whatever the collector does. */
 const MAX_UNPRUNED = 500_000;
@@ -14,15 +15,15 @@ const MAX_UNPRUNED = 500_000;
  * - *Work in progress* in a repository, an upload session or a body that is being sent: while it
  *   lasts, uses since shortly before its begin do not run out, because the manifest that makes them
  *   references comes after the last layer.
- * - A *lease*: asked for by name, for a time; kept in the database.
+ * - A *lease*: asked for by name, for a time; kept in the database ({@link Leases}).
  */
 export class Holds {
+  readonly leases: Leases;
   readonly #clock: Clock;
   readonly #database: Database;
   readonly #useMs: number;
   readonly #quietUntil: number;
   readonly #uses = new Map<string, Map<Digest, number>>();
-  readonly #leases = new Map<string, Map<Digest, number>>();
   readonly #transfers = new Map<string, Set<{ readonly since: number }>>();
   #oldestUpload: (repository: string) => number | undefined = () => undefined;
   #count = 0;
@@ -34,9 +35,7 @@ export class Holds {
     this.#clock = clock;
     this.#useMs = useMs;
     this.#quietUntil = clock.now() + useMs;
-    for (const row of database.statement('SELECT * FROM leases').all()) {
-      put(this.#leases, String(row['repository']), row['digest'] as Digest, Number(row['until']));
-    }
+    this.leases = new Leases(database, clock);
   }
 
   /** Says where to ask since when the oldest upload session of a repository has been open. */
@@ -75,37 +74,37 @@ export class Holds {
     for (const [digest, used] of uses) if (used + this.#useMs > since) uses.set(digest, now);
   }
 
-  /** Holds content until a time, in milliseconds since the epoch, unless it is held for longer already. */
+  /**
+   * Holds content for the program that runs the registry until a time, in milliseconds since the
+   * epoch, unless it holds it for longer already.
+   */
   async lease(repository: string, digest: Digest, until: number): Promise<void> {
-    if ((this.#leases.get(repository)?.get(digest) ?? 0) >= until) return;
-    this.#database.transaction(() => this.#keepLease(repository, digest, until));
-    put(this.#leases, repository, digest, until);
+    const lease = { repository, digest, holder: '', until };
+    if (this.leases.until(lease) >= until) return;
+    this.leases.set(lease);
     await this.#database.durable();
   }
 
   /** Whether content of a repository must be kept now. */
   held(repository: string, digest: Digest): boolean {
     const now = this.#clock.now();
-    if (now < this.#quietUntil || (this.#leases.get(repository)?.get(digest) ?? 0) > now) return true;
+    if (now < this.#quietUntil || this.leases.has(repository, digest)) return true;
     const used = this.#uses.get(repository)?.get(digest);
     return used !== undefined && used + this.#useMs > this.#since(repository, now);
   }
 
   /**
    * Lets what a deleted manifest named live on for as long as the manifest would have been held.
-   * Within the transaction that deletes the manifest.
+   * Of its leases that is the longest. Within the transaction that deletes the manifest.
    */
   inherit(repository: string, from: Digest, to: readonly Digest[]): void {
     const used = this.#uses.get(repository)?.get(from);
-    const leased = this.#leases.get(repository)?.get(from);
+    const leased = this.leases.longest(repository, from);
     for (const digest of to) {
       if (used !== undefined && (this.#uses.get(repository)?.get(digest) ?? 0) < used) {
         if (put(this.#uses, repository, digest, used)) this.#count += 1;
       }
-      if (leased !== undefined && (this.#leases.get(repository)?.get(digest) ?? 0) < leased) {
-        this.#keepLease(repository, digest, leased);
-        put(this.#leases, repository, digest, leased);
-      }
+      if (leased !== undefined) this.leases.extendWithin({ ...leased, digest });
     }
   }
 
@@ -117,23 +116,9 @@ export class Holds {
       for (const [digest, used] of uses) if (used + this.#useMs <= since) uses.delete(digest);
       if (uses.size === 0) this.#uses.delete(repository);
     }
-    for (const [repository, leases] of this.#leases) {
-      for (const [digest, until] of leases) if (until <= now) leases.delete(digest);
-      if (leases.size === 0) this.#leases.delete(repository);
-    }
     this.#count = [...this.#uses.values()].reduce((sum, uses) => sum + uses.size, 0);
     this.#pruneAt = Math.max(MAX_UNPRUNED, 2 * this.#count);
-    const expired = this.#database.statement('SELECT 1 FROM leases WHERE until <= ? LIMIT 1').get(now);
-    if (expired === undefined) return;
-    this.#database.transaction(() =>
-      this.#database.statement('DELETE FROM leases WHERE until <= ?').run(now),
-    );
-  }
-
-  #keepLease(repository: string, digest: Digest, until: number): void {
-    this.#database
-      .statement('INSERT OR REPLACE INTO leases VALUES (?, ?, ?)')
-      .run(repository, digest, Math.ceil(until));
+    this.leases.prune();
   }
 
   /** The time that uses are measured against: now, or when the oldest work in progress began. */
