@@ -271,6 +271,46 @@ describe('a spoke that read the registry of the hub', () => {
   }, 120_000);
 });
 
+describe('a spoke that its bootstrap sends to the mirror of its site', () => {
+  const login = () => `${site.login.username}:${site.login.password}`;
+  const bootstrap = async (name: string, ...more: readonly string[]) =>
+    mural(['spoke', 'bootstrap', name, '--kubeconfig', hub.ready.kubeconfig, ...more]);
+
+  it('reads that, by an account that the hub never has', async () => {
+    await roll('by hand');
+    const options = ['--registry', siteUrl, '--registry-ca', site.caFile, '--creds', login()];
+    const { code, stdout, stderr } = await bootstrap('hand', '--create', '--labels', 'tier=edge', ...options);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const spoke = await startLocalSpoke('hand', stdout);
+    try {
+      await eventually(async () => (await value(spoke.cluster)) === 'by hand', 30_000);
+      await eventually(async () => (await statusOf('hand'))?.registryUrl === siteUrl, 30_000);
+    } finally {
+      await spoke.stop();
+    }
+    const ref = { name: 'spoke-hand-registry', namespace: SYSTEM };
+    const kept = await hub.client.get<UnstructuredObject>(SECRETS, ref);
+    expect(secretText([{ ...kept, kind: 'Secret' }], ref.name, '.dockerconfigjson')).not.toContain(site.host);
+  }, 90_000);
+
+  it('is told what does not go together', async () => {
+    await setValues(valuesWith(SPOKES_OF_THE_SITE));
+    const fromValues = await bootstrap('edge-1', '--registry', 'oci://other.example/mural/workloads');
+    expect(fromValues.code).toBe(2);
+    expect(fromValues.stderr).toContain('the values say which registry the spoke edge-1 reads');
+    const needless = await bootstrap('plain', '--create', '--creds', login());
+    expect(needless.code).toBe(2);
+    expect(needless.stderr).toContain(
+      'the spoke plain reads the registry of the hub, where it has an account',
+    );
+    const wrong = await bootstrap('hand', '--registry', siteUrl, '--registry-ca', hub.ready.kubeconfig);
+    expect(wrong.code).toBe(1);
+    expect(wrong.stderr).toContain('holds no certificate');
+    for (const { stdout, stderr } of [fromValues, needless, wrong])
+      expect(`${stdout}${stderr}`).not.toContain(site.login.password);
+  }, 60_000);
+});
+
 /** Bootstraps the ten spokes and starts them all at the same moment. */
 async function startSpokes(): Promise<void> {
   await eventually(async () => {

@@ -13,6 +13,8 @@ export interface SiteRegistry extends MuralProcess {
   readonly host: string;
   /** PEM of its own CA. */
   readonly ca: string;
+  /** Where that is. */
+  readonly caFile: string;
   /** The account of the spokes there. */
   readonly login: { readonly username: string; readonly password: string };
 }
@@ -71,8 +73,9 @@ export async function startSite({ upstream, login, tagTtl }: SiteOptions): Promi
     '0',
   ];
   const { process: started, ready } = await startMural(args, data, `${data}.ready.json`);
-  const ca = await readFile(ready['ca'] ?? '', 'utf8');
-  return { ...started, host: new URL(ready['registry'] ?? '').host, ca, login: spokes };
+  const caFile = ready['ca'] ?? '';
+  const ca = await readFile(caFile, 'utf8');
+  return { ...started, host: new URL(ready['registry'] ?? '').host, ca, caFile, login: spokes };
 }
 
 /** A spoke in this process. */

@@ -34,6 +34,11 @@ describe('the command line', () => {
     [['spoke', 'bootstrap'], "missing required argument 'name'"],
     [['spoke', 'bootstrap', 'a', '--labels', 'tier'], 'key=value'],
     [['spoke', 'bootstrap', 'a', '--labels', 'tier=edge'], '--labels goes with --create'],
+    [['spoke', 'bootstrap', 'a', '--registry', 'site:5000/b/c'], '--registry must be oci://host'],
+    [['spoke', 'bootstrap', 'a', '--registry', 'oci://site:5000/b/c:v1'], 'has a tag'],
+    [['spoke', 'bootstrap', 'a', '--registry', 'oci://u:pw@site/b'], 'oci://site:5000/mural/workloads'],
+    [['spoke', 'bootstrap', 'a', '--registry-ca', 'ca.crt'], '--registry-ca goes with --registry'],
+    [['spoke', 'bootstrap', 'a', '--creds', 'me'], 'user:password'],
     [['push', 'artifact', 'oci://a.example/b', '--path', '.'], 'names no tag'],
     [['push', 'artifact', 'a.example/b:c', '--path', '.'], 'not an OCI URL'],
     [['pull', 'artifact', 'oci://a.example/b:c', '--output', 'x', '--creds', 'me'], 'user:password'],
@@ -57,6 +62,10 @@ describe('the command line', () => {
     [['status', '--kubeconfig', 'k'], 'error: there is no kubeconfig: k\nhint: '],
     [['up', '--values', 'none.yaml'], 'error: cannot read none.yaml'],
     [['spoke', 'run', '--data', 'd', '--bootstrap', 'b.yaml'], 'error: cannot read b.yaml'],
+    [
+      ['spoke', 'bootstrap', 'a', '--registry', 'oci://s/b/c', '--registry-ca', 'none.crt'],
+      'error: cannot read none.crt',
+    ],
     [['push', 'artifact', 'oci://127.0.0.1:1/b:c', '--path', 'none'], 'error: cannot read none'],
   ])('%j fails with one error: exit code 1', async (args, message) => {
     const { code, out, err } = await run(args, { cwd: folder });

@@ -37,15 +37,20 @@ export async function credentialFor(
   registry: string,
   creds: string | undefined,
 ): Promise<Credential | undefined> {
-  if (creds !== undefined) {
-    const colon = creds.indexOf(':');
-    if (colon <= 0) {
-      throw new CliError('Usage', '--creds must be user:password');
-    }
-    return { username: creds.slice(0, colon), password: creds.slice(colon + 1) };
-  }
+  if (creds !== undefined) return credsOf(creds);
   const folder = context.env.DOCKER_CONFIG ?? join(context.env.HOME ?? homedir(), '.docker');
   const file = pathOf(context, join(folder, 'config.json'));
   if (!existsSync(file)) return undefined;
   return credentialsFromDockerConfig(await readFile(file, 'utf8'), registry);
+}
+
+/**
+ * The credential that `--creds` gives.
+ *
+ * @throws CliError `Usage`
+ */
+export function credsOf(creds: string): Credential {
+  const colon = creds.indexOf(':');
+  if (colon <= 0) throw new CliError('Usage', '--creds must be user:password');
+  return { username: creds.slice(0, colon), password: creds.slice(colon + 1) };
 }

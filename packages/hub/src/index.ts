@@ -15,6 +15,7 @@ export {
   KubeValuesStore,
   type ReleaseOwner,
 } from './migration/kube-stores.ts';
+export { registryIsFromValues } from './migration/fleet.ts';
 export { migrate, type MigrationWorld, rollBack } from './migration/migration.ts';
 export type {
   MigrationEnd,

@@ -30,4 +30,5 @@ export {
 export { valuesSchema } from './json-schema.ts';
 export { type FixedValues, fixValues } from './fix.ts';
 export { lintValues } from './lint.ts';
+export { problemOfCa } from './rules/authority.ts';
 export { defaultValues, type ParsedValues, parseValues } from './values.ts';

@@ -1,5 +1,12 @@
 import { systemClock } from '@mural/core';
-import { createKubeClient, type KubeClient, type KubeObject, type Spoke, SPOKES } from '@mural/kube';
+import {
+  createKubeClient,
+  type KubeClient,
+  type KubeObject,
+  type Spoke,
+  type SpokeRegistry,
+  SPOKES,
+} from '@mural/kube';
 import { parseAllDocuments, stringify } from 'yaml';
 import { type Context, pathOf, readUserFile } from '../context.ts';
 import { CliError } from '../errors.ts';
@@ -7,8 +14,10 @@ import { bootstrapObjects } from '../home/bootstrap.ts';
 import { startSpokeHome } from '../home/spoke-home.ts';
 import { spokeObject } from '../home/spokes.ts';
 import { connectionOf } from '../kubeconfig.ts';
+import { credsOf } from '../registry-access.ts';
 import { runUntilStopped } from './run.ts';
 import type { BootstrapOptions, RunOptions } from './spoke.ts';
+import { registryOption, registryPatch } from './spoke-registry.ts';
 
 /** Prints the manifests that make a cluster a spoke. */
 export async function bootstrapSpoke(
@@ -21,27 +30,43 @@ export async function bootstrapSpoke(
       hint: `label a spoke that is there with "kubectl label spoke ${name} key=value"`,
     });
   }
+  const registry = await registryOption(options, context);
+  const login = options.creds === undefined ? undefined : credsOf(options.creds);
   const client = createKubeClient(await connectionOf(context, options.kubeconfig));
   try {
-    if (options.create === true) await ensureSpoke(client, name, options.labels);
-    const objects = await bootstrapObjects(client, name, { clock: systemClock, signal: context.signal });
+    await ensureSpoke(client, name, { ...options, registry });
+    const how = { clock: systemClock, signal: context.signal, login };
+    const objects = await bootstrapObjects(client, name, how);
     context.out(objects.map((object) => stringify(object, { lineWidth: 0 })).join('---\n'));
   } finally {
     await client.close();
   }
 }
 
+/** Makes the Spoke or changes it, as far as that was asked for. */
 async function ensureSpoke(
   client: KubeClient,
   name: string,
-  labels: Readonly<Record<string, string>> | undefined,
+  { create, labels, registry }: Pick<BootstrapOptions, 'create' | 'labels'> & SpokeSettings,
 ): Promise<void> {
+  if (create !== true && registry === undefined) return;
   const present = await client.find<Spoke>(SPOKES, { name });
   if (present === undefined) {
-    await client.create(SPOKES, spokeObject(name, labels, undefined));
-  } else if (labels !== undefined) {
-    await client.patch(SPOKES, { name }, 'merge', { metadata: { labels } });
+    // Without --create, that there is none is told later.
+    if (create !== true) return;
+    const spec = registry === undefined ? undefined : { ociRegistry: registry };
+    await client.create(SPOKES, spokeObject(name, labels, spec));
+    return;
   }
+  const change = {
+    ...(labels === undefined ? {} : { metadata: { labels } }),
+    ...(registry === undefined ? {} : { spec: registryPatch(present, registry) }),
+  };
+  if (Object.keys(change).length > 0) await client.patch(SPOKES, { name }, 'merge', change);
+}
+
+interface SpokeSettings {
+  readonly registry: SpokeRegistry | undefined;
 }
 
 /** Runs a spoke until it is told to stop. */

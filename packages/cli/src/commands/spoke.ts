@@ -7,6 +7,9 @@ import { LOG_LEVELS } from './run.ts';
 export interface BootstrapOptions {
   readonly create?: boolean;
   readonly labels?: Readonly<Record<string, string>>;
+  readonly registry?: string;
+  readonly registryCa?: string;
+  readonly creds?: string;
   readonly kubeconfig?: string;
 }
 
@@ -30,6 +33,9 @@ export function addSpoke(program: Command, context: Context): void {
     .argument('<name>', 'name of the spoke')
     .option('--create', 'create the Spoke object if there is none')
     .option('--labels <key=value,…>', 'labels of the Spoke, with --create', pairsOption)
+    .option('--registry <oci-url>', "repository that it reads in place of the hub's: the mirror of its site")
+    .option('--registry-ca <file>', 'CA (PEM) of that registry')
+    .option('--creds <user:password>', 'its account there; printed, and not kept by the hub')
     .option('--kubeconfig <file>', 'kubeconfig of the hub; $KUBECONFIG or .mural/kubeconfig unless given')
     .action(async (name: string, options: BootstrapOptions) => {
       const { bootstrapSpoke } = await import('./spoke-actions.ts');

@@ -133,6 +133,11 @@ function baseOf(directory: RegistryDirectory, spoke: Spoke): SpokeRegistrySettin
   return directory.spokes[spoke.metadata.name ?? ''] ?? directory.fleet;
 }
 
+/** Whether a spoke reads a registry on another host than the hub's, by what its own object says. */
+export function hasOwnRegistry(directory: RegistryDirectory, spoke: Spoke): boolean {
+  return hostOf(settingsOf(directory, spoke).url) !== hostOf(baseOf(directory, spoke).url);
+}
+
 /**
  * Whether the hub gives a spoke a credential for the registry that it reads: one that it made there, or
  * one that the values hold.

@@ -120,7 +120,7 @@ function fleetSpoke(spoke: Spoke, wanted: ReadonlyMap<string, string> | undefine
     connected: isConnected(spoke),
     suspended: spoke.spec?.suspend === true,
     ownUrl: ownUrl(spoke),
-    fixedUrl: isFromValues(spoke) ? undefined : ownUrl(spoke),
+    fixedUrl: registryIsFromValues(spoke) ? undefined : ownUrl(spoke),
     wanted: wanted ?? new Map(),
     running: new Map(running),
     complaint: complaintOf(spoke),
@@ -138,8 +138,8 @@ function ownUrl({ spec }: Spoke): string | undefined {
   return `${registry.endpoint.replace(/\/$/, '')}/${registry.repository}`;
 }
 
-/** A registry that came from the values moves with them; any other was written by hand. */
-function isFromValues({ metadata }: Spoke): boolean {
+/** Whether the values say which registry a spoke reads: it moves with them. Any other was written by hand. */
+export function registryIsFromValues({ metadata }: Spoke): boolean {
   const owned = metadata.managedFields?.some(
     ({ manager, fieldsV1 }) =>
       manager === VALUES_MANAGER && JSON.stringify({ fieldsV1 }).includes('"f:ociRegistry"'),

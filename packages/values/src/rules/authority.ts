@@ -11,7 +11,7 @@ export function* checkAuthorities(document: ValuesDocument): Iterable<Found> {
     const pem = filled(value.ca);
     if (spoke === undefined || pem === undefined) continue;
     const at = [...path, 'ca'];
-    const problem = problemOf(pem);
+    const problem = problemOfCa(pem);
     if (problem !== undefined) {
       yield document.finding(
         at,
@@ -27,13 +27,16 @@ export function* checkAuthorities(document: ValuesDocument): Iterable<Found> {
   }
 }
 
-/** What stands there is not repeated: it may be the key. */
-function problemOf(pem: string): string | undefined {
+/**
+ * What is wrong with the CA (PEM) of a registry, if anything is. What stands there is not repeated: it may
+ * be the key.
+ */
+export function problemOfCa(pem: string): string | undefined {
   if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(pem))
     return 'holds a private key: only certificates belong here, and this key is not a secret any more';
   const blocks = pem.match(CERTIFICATE) ?? [];
   if (blocks.length === 0)
-    return 'holds no certificate: paste the text of the CA (PEM) with its BEGIN and END lines, as a block (ca: |)';
+    return 'holds no certificate: it must be the text of the CA (PEM), with its BEGIN and END lines';
   const bad = blocks.findIndex((block) => !isCertificate(block));
   return bad < 0 ? undefined : `holds a certificate that cannot be read (number ${bad + 1})`;
 }
