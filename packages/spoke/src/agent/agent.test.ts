@@ -338,6 +338,26 @@ describe('a nudge', () => {
     expect(cluster.calls.filter(({ verb }) => verb === 'patch')).toHaveLength(1);
   });
 
+  it('is repeated while the source does not find it, as with a mirror that still has the old one', async () => {
+    cluster.seed(root('OCIRepository', { artifact: { revision: `spoke-edge-1@${OLD}` } }));
+    start();
+    await publish(NEW);
+    const asked = () => cluster.calls.filter(({ verb }) => verb === 'patch').length;
+    await eventually(() => asked() === 1);
+    await pass(20_000);
+    await eventually(() => asked() === 2);
+    await pass(55_000);
+    await eventually(() => asked() === 3);
+    cluster.seed(root('OCIRepository', { artifact: { revision: `spoke-edge-1@${NEW}` } }));
+    await pass(70_000);
+    await pass(200_000);
+    expect(asked()).toBe(3);
+
+    await publish(OLD);
+    for (let turn = 0; turn < 20; turn += 1) await pass(60_000);
+    expect(asked()).toBe(8);
+  });
+
   it('tells root and group apart, and asks only for what differs', async () => {
     const group = { ...root('OCIRepository', { artifact: { revision: `group-1@${OLD}` } }) };
     cluster.seed(root('OCIRepository', { artifact: { revision: `spoke-edge-1@${OLD}` } }), {

@@ -6,21 +6,17 @@ import {
   createCache,
   type KubeClient,
   type Kustomization,
-  MURAL_NAMESPACE,
-  OCI_REPOSITORIES,
   type OCIRepository,
-  parsePublishedRoot,
   PUBLISHED_ROOT_ANNOTATION,
-  RECONCILE_REQUEST_ANNOTATION,
   removeCondition,
   setCondition,
   type Spoke,
   SPOKES,
   type SpokeStatus,
 } from '@mural/kube';
-import { digestOfRevision } from '../apply/run.ts';
 import { LatestObjects } from '../latest.ts';
-import { fetchFailureOf, GROUP_NAME, reportOf, ROOT_NAME } from './report.ts';
+import { Nudges } from './nudges.ts';
+import { fetchFailureOf, reportOf } from './report.ts';
 
 /** What {@link startAgent} needs. */
 export interface AgentOptions {
@@ -63,9 +59,7 @@ class Agent implements SpokeAgent {
   readonly #subscriptions: (() => void)[] = [];
   #running: Promise<unknown> | undefined;
   #changed = Promise.withResolvers<undefined>();
-  /** What was last asked for, by source. */
-  readonly #nudged = new Map<string, string>();
-  #nudging: Promise<void> = Promise.resolve();
+  readonly #nudges: Nudges;
   /** What the hub has: its cache, or our own last write while the cache lags behind. */
   readonly #told: LatestObjects<Spoke>;
   #reported: SpokeStatus | undefined;
@@ -83,6 +77,7 @@ class Agent implements SpokeAgent {
       log,
     });
     this.#told = new LatestObjects(this.#spokes);
+    this.#nudges = new Nudges({ ...options, fieldManager: FIELD_MANAGER, signal: this.#stop.signal });
   }
 
   start(): void {
@@ -108,7 +103,7 @@ class Agent implements SpokeAgent {
   async stop(): Promise<void> {
     for (const unsubscribe of this.#subscriptions) unsubscribe();
     this.#stop.abort(new Error('the agent is stopped'));
-    await Promise.all([this.#running, this.#spokes.stop(), this.#nudging]);
+    await Promise.all([this.#running, this.#spokes.stop(), this.#nudges.stopped()]);
   }
 
   /** Reports at every change, debounced, and at every heartbeat; after a failure with back-off. */
@@ -212,44 +207,8 @@ class Agent implements SpokeAgent {
 
   /** When the hub has published something else than what is stored here, the source is asked to look at once. */
   #nudge(): void {
-    const text = this.#spokes.get(this.#options.name)?.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION];
-    if (text === undefined) return;
-    const { root, group } = parsePublishedRoot(text);
-    this.#compare(ROOT_NAME, root);
-    if (group !== undefined) this.#compare(GROUP_NAME, group);
-  }
-
-  #compare(source: string, published: string): void {
-    const found = this.#options.sources.get(`${MURAL_NAMESPACE}/${source}`);
-    if (found === undefined || this.#nudged.get(source) === published) return;
-    const stored = found.status?.artifact?.revision;
-    if (stored !== undefined && digestOfRevision(stored) === published) return;
-    this.#nudged.set(source, published);
-    this.#nudging = this.#nudging.then(async () => this.#request(source, published));
-  }
-
-  async #request(source: string, published: string): Promise<void> {
-    const { client, clock, log } = this.#options;
-    const annotations = {
-      [RECONCILE_REQUEST_ANNOTATION]: `${new Date(clock.now()).toISOString()} ${published}`,
-    };
-    try {
-      await client.patch(
-        OCI_REPOSITORIES,
-        { namespace: MURAL_NAMESPACE, name: source },
-        'merge',
-        { metadata: { annotations } },
-        {
-          fieldManager: FIELD_MANAGER,
-          signal: this.#stop.signal,
-        },
-      );
-    } catch (error) {
-      // The interval of the source does the same a little later.
-      this.#nudged.delete(source);
-      if (!this.#stop.signal.aborted)
-        log.warn({ err: error, source }, 'a source could not be asked to reconcile');
-    }
+    const spoke = this.#spokes.get(this.#options.name);
+    this.#nudges.compare(spoke?.metadata.annotations?.[PUBLISHED_ROOT_ANNOTATION]);
   }
 }
 
