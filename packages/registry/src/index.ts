@@ -8,6 +8,8 @@ export {
   openRobots,
   type Robot,
   type RobotAccounts,
+  type RobotDocument,
+  robotDocument,
   type RobotSecret,
   type RobotSettings,
 } from './auth/robots.ts';

@@ -6,6 +6,7 @@ import { type Exchange, readBody } from '../http/exchange.ts';
 const MAX_BODY = 4096;
 const MAX_PAGE = 1000;
 const MAX_TIME_TEXT = 64;
+const LAST_TIME = Date.UTC(9999, 11, 31);
 
 /** What a field of a body may be. */
 export type FieldType = 'array' | 'boolean' | 'number' | 'string';
@@ -87,7 +88,9 @@ export function endOf(
     throw invalid(`there must be either ${duration} or ${time}`);
   }
   const end = lasting === undefined ? timeOf(given, time) : now + durationOf(lasting, duration);
-  if (!(end > now)) throw invalid(`${lasting === undefined ? time : duration} must be in the future`);
+  const which = lasting === undefined ? time : duration;
+  if (!(end > now)) throw invalid(`${which} must be in the future`);
+  if (end > LAST_TIME) throw invalid(`${which} must end before the year 10000`);
   return end;
 }
 

@@ -1,5 +1,5 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { Clock } from '@mural/core';
+import { type Clock, rfc3339 } from '@mural/core';
 import { RegistrySetupError } from '../errors.ts';
 import { AccessDatabase } from './access-database.ts';
 import { type Caller, callerWith } from './caller.ts';
@@ -25,6 +25,15 @@ export interface Robot extends RobotSettings {
   readonly rotatedAt: number;
   /** Until when the secret before the newest is good too. */
   readonly previousSecretUntil?: number;
+}
+
+/** A robot account as it is told to others: its times are in RFC 3339. */
+export interface RobotDocument extends Omit<RobotSettings, 'expiresAt'> {
+  readonly username: string;
+  readonly createdAt: string;
+  readonly rotatedAt: string;
+  readonly expiresAt?: string;
+  readonly previousSecretUntil?: string;
 }
 
 /** A new secret, which is shown this once. */
@@ -234,6 +243,18 @@ export function openRobots(dataDir: string, clock: Clock): RobotAccounts & { clo
     rotate: (name, overlapMs) => robots.rotate(name, overlapMs),
     remove: (name) => robots.remove(name),
     close: () => db.close(),
+  };
+}
+
+/** What is told of a robot. */
+export function robotDocument(robot: Robot): RobotDocument {
+  const { createdAt, rotatedAt, expiresAt, previousSecretUntil, ...rest } = robot;
+  return {
+    ...rest,
+    createdAt: rfc3339(createdAt),
+    rotatedAt: rfc3339(rotatedAt),
+    ...(expiresAt === undefined ? {} : { expiresAt: rfc3339(expiresAt) }),
+    ...(previousSecretUntil === undefined ? {} : { previousSecretUntil: rfc3339(previousSecretUntil) }),
   };
 }
 

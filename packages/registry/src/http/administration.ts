@@ -4,6 +4,7 @@ import type { RobotAccounts } from '../auth/robots.ts';
 import type { RegistryMaintenance } from '../maintenance/maintenance.ts';
 import { Backups } from '../administration/backups.ts';
 import { answerLeases } from '../administration/leases.ts';
+import { RobotEndpoints } from '../administration/robots.ts';
 import { unknown } from '../administration/request.ts';
 import { Work } from '../administration/work.ts';
 import { type Exchange, refuse, sendJson } from './exchange.ts';
@@ -28,6 +29,7 @@ export interface AdministrationParts {
  */
 export class Administration {
   readonly #backups: Backups;
+  readonly #robots: RobotEndpoints;
   readonly #endpoints: Readonly<Record<string, (exchange: Exchange) => Promise<void>>>;
 
   constructor(parts: AdministrationParts) {
@@ -35,6 +37,7 @@ export class Administration {
     const work = new Work(parts);
     const backups = new Backups(parts.clock, parts.log);
     this.#backups = backups;
+    this.#robots = new RobotEndpoints(parts.robots, parts.log);
     this.#endpoints = {
       'GET stats': async ({ response }) => sendJson(response, 200, await maintenance.stats()),
       'GET verify': (exchange) => work.verify(exchange),
@@ -59,6 +62,10 @@ export class Administration {
       return;
     }
     if (!caller.administers) refuse(caller, EVERYTHING, ACTIONS);
+    if (topic === 'robots') {
+      await this.#robots.answer(exchange, rest);
+      return;
+    }
     if (rest.length > 0) {
       if (topic !== 'backups') throw unknown();
       await this.#backups.answer(exchange, rest);
