@@ -6,6 +6,7 @@ import {
   RegistryClient,
   type RegistryClientOptions,
 } from './index.ts';
+import { digestOf } from './digest.ts';
 import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry, TEST_TLS } from './testing.ts';
 
 const REPO = 'mural/workloads';
@@ -113,6 +114,21 @@ describe('token authentication', () => {
     registry.tokenGeneration += 1;
     await client.headManifest(REPO, 'a');
     expect(tokens()).toBe(3);
+  });
+
+  it('says why an upload was refused, also when the refusal ended it', async () => {
+    const { registry, client } = await pair({ credential, auth: 'bearer' });
+    const message = 'The quota of team/** is 1 MiB.';
+    const body = JSON.stringify({ errors: [{ code: 'DENIED', message }] });
+    registry.fail({ method: 'PUT', times: 1, fault: { kind: 'answer', status: 403, body } });
+    registry.fail({ method: 'PUT', fault: { kind: 'answer', status: 404 } });
+    const bytes = Buffer.from('{}');
+    const blob = { digest: digestOf(bytes), size: bytes.length, bytes };
+    const refused = expect.stringContaining(message) as string;
+    await expect(client.putBlob(REPO, blob)).rejects.toMatchObject({
+      code: 'AccessDenied',
+      message: refused,
+    });
   });
 
   it('takes a refusal of the token server for what it is', async () => {

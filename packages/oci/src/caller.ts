@@ -192,17 +192,24 @@ export class Caller {
   async #authenticated(call: Call<unknown>, url: URL, signal: AbortSignal): Promise<HttpResponse> {
     const own = url.origin === this.origin.origin;
     let authorization = own ? await this.#auth.header(call.scope, signal) : undefined;
+    let refusal: HttpResponse | undefined;
     for (let answers = 0; ; answers += 1) {
       const response = await peeked(
         await this.#send(call, url, authorization, signal),
         authorization,
         signal,
       );
+      if (refusal !== undefined && endedByRefusal(call, response)) {
+        await discard(response);
+        return refusal;
+      }
       const limit = answersTo(response, authorization);
       if (!own || answers >= limit) return response;
       const next = await this.#auth.answer(response, call.scope, authorization, signal);
       if (next === undefined) return response;
-      await discard(response);
+      // The body of a refusal is in memory.
+      if (response.refusal === undefined) await discard(response);
+      else refusal = response;
       authorization = next;
     }
   }
@@ -257,6 +264,11 @@ function answersTo(response: Peeked, authorization: string | undefined): number 
   const { refusal } = response;
   if (refusal === undefined || authorization === undefined) return 0;
   return namedAction(refusal) === undefined ? 2 : 0;
+}
+
+/** Whether the upload is gone because it was refused, as by a quota: then the refusal says what is wrong. */
+function endedByRefusal(call: Call<unknown>, response: HttpResponse): boolean {
+  return response.status === 404 && call.method === 'PUT' && call.subject === 'upload';
 }
 
 function mayRedirect(call: Call<unknown>, status: number): boolean {
