@@ -38,6 +38,7 @@ export interface HubReady {
   readonly kubeconfig: string;
   readonly dockerConfig: string;
   readonly ca: string;
+  readonly metrics?: string;
 }
 
 /** A running hub and a client for its API. */
