@@ -5,6 +5,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { eventually } from '@mural/core/testing';
+import { WORKLOAD_DEPLOYMENTS, type WorkloadDeployment } from '@mural/kube';
 import { OciError, RegistryClient } from '@mural/oci';
 import { type RunningRegistry, startRegistry } from '@mural/registry';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -23,7 +24,7 @@ describe('the settings of the registry of mural up', () => {
   const heard: { readonly action: string; readonly target: { readonly repository: string } }[] = [];
   const clients: RegistryClient[] = [];
 
-  function settings(quota: string, more: object = {}): string {
+  function settings(quota: string, ofHub = '1Gi'): string {
     const { port } = consumer.address() as AddressInfo;
     return stringify({
       metrics: { port: 0 },
@@ -36,12 +37,14 @@ describe('the settings of the registry of mural up', () => {
         },
       ],
       maintenance: {
-        quotas: [{ repositories: 'team/**', bytes: quota }],
+        quotas: [
+          { repositories: 'team/**', bytes: quota },
+          { repositories: 'mural/**', bytes: ofHub },
+        ],
         retention: [
           { repositories: '**', tags: [{ tags: '*', keepYoungerThan: '720h' }], untagged: 'remove' },
         ],
       },
-      ...more,
     });
   }
 
@@ -129,6 +132,22 @@ describe('the settings of the registry of mural up', () => {
     );
     expect(heard.every(({ target }) => target.repository === 'team/app')).toBe(true);
   });
+
+  it('limit the hub too, which says so, and goes on when there is room', async () => {
+    await writeFile(join(folder, 'etc', 'registry.yaml'), settings('1Mi', '1'));
+    await eventually(
+      async () => (await refused(await admin(), 'mural/other', 100)) === 'AccessDenied',
+      20_000,
+    );
+    await apply(hub.client, manifestsProfile('shop', configMap('shop', { a: '2' })));
+    const ref = { name: 'shop', namespace: 'default' };
+    await eventually(async () => {
+      const { status } = await hub.client.get<WorkloadDeployment>(WORKLOAD_DEPLOYMENTS, ref);
+      return status?.conditions?.some(({ message }) => message.includes('The quota of mural/**'));
+    }, 20_000);
+    await writeFile(join(folder, 'etc', 'registry.yaml'), settings('1Mi'));
+    await deploymentReady(hub, 'shop');
+  }, 90_000);
 
   it('serve metrics', async () => {
     const text = await (await fetch(`${hub.ready.metrics ?? ''}/metrics`)).text();

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
@@ -78,6 +79,20 @@ describe('a registry whose files change', () => {
     });
   }
 
+  /** Pushes a blob. @returns the status */
+  function push(content: string): Promise<number> {
+    const digest = `sha256:${createHash('sha256').update(content).digest('hex')}`;
+    return new Promise((resolve, reject) => {
+      const url = `${home.facts.registry}/v2/team/app/blobs/uploads/?digest=${digest}`;
+      const sent = request(url, { ca, auth: 'ann:secret', method: 'POST', agent: false }, (answer) => {
+        answer.resume();
+        resolve(answer.statusCode ?? 0);
+      });
+      sent.on('error', reject);
+      sent.end(content);
+    });
+  }
+
   async function settled(text: string): Promise<void> {
     await eventually(async () => {
       await clock.advance(2000);
@@ -120,10 +135,25 @@ describe('a registry whose files change', () => {
     expect(await signIn('ann')).toBe(200);
   });
 
+  it('limits repositories by other quotas at once, and by what it had while the new ones are wrong', async () => {
+    const all = "policies: [{ repositories: '**', actions: [read, create] }]";
+    const quota = (bytes: string): string =>
+      `htpasswd: { file: htpasswd, ${all} }\nmaintenance: { quotas: [{ repositories: '**', bytes: ${bytes} }] }\n`;
+    await put('registry.yaml', quota('10'));
+    await settled('changed files are in use');
+    expect(await push('0123456789abcdef')).toBe(403);
+    await put('registry.yaml', quota('lots'));
+    await settled('error: maintenance.quotas[0].bytes: must be a number of bytes');
+    expect(await push('0123456789abcdef')).toBe(403);
+    await put('registry.yaml', quota('1Ki'));
+    await settled('changed files are in use');
+    expect(await push('0123456789abcdef')).toBe(201);
+  });
+
   it('says what holds from the next start only', async () => {
     const policies = "policies: [{ repositories: '**', actions: [read] }]";
     await put('registry.yaml', `htpasswd: { file: htpasswd, ${policies} }\nanonymous: pull\n`);
-    await settled('holds from the next start');
+    await settled('"sections":["anonymous"]');
     expect(await signIn('ann')).toBe(200);
   });
 });

@@ -7,7 +7,7 @@ import { readUserFile } from '../context.ts';
 import { run } from '../testing/run.ts';
 import { readConfig } from './document.ts';
 import { readRegistryConfig, type RegistryConfig } from './read.ts';
-import { RegistryConfigFile } from './schema.ts';
+import { HubRegistryConfigFile, RegistryConfigFile } from './schema.ts';
 
 const HASH = `$2b$10$${'a'.repeat(53)}`;
 
@@ -232,6 +232,10 @@ mirrors:
     });
     const shown = readConfig(text, 'registry.md', RegistryConfigFile);
     expect(shown).toMatchObject({ value: { users: [{ name: 'hue' }, { name: 'ann' }] } });
+    const [, ofHub = ''] = /```yaml\n(# registry.yaml[^]*?)```/.exec(document) ?? [];
+    expect(readConfig(ofHub, 'registry.md', HubRegistryConfigFile)).toMatchObject({
+      value: { metrics: { port: 9090 }, mirrors: [{ prefix: 'hub' }], maintenance: {} },
+    });
   });
 
   it('that is not valid starts nothing and leaves nothing', async () => {
