@@ -34,7 +34,7 @@ export async function collectTags(collection: Collection): Promise<void> {
   if (rule.tags.length === 0) return;
   const tags: TimedTag[] = [];
   for (let last = ''; ; ) {
-    const page = store.metadata.tagTimes(repository, last, TAG_PAGE);
+    const page = store.metadata.times.tags(repository, last, TAG_PAGE);
     tags.push(...page);
     if (page.length < TAG_PAGE) break;
     last = page.at(-1)?.name ?? '';
@@ -91,7 +91,7 @@ function judgeManifest(
   if (subject !== undefined && repository.manifests.has(subject) && !gone.has(subject)) return undefined;
   if (!(subject === undefined ? rule.removeUntagged : rule.removeReferrers)) return undefined;
   if (isHeld(collection, digest)) return undefined;
-  const due = dueOf(collection, store.metadata.manifestTouched(repository, digest));
+  const due = dueOf(collection, store.metadata.times.manifest(repository, digest));
   if (due === 'waiting') return undefined;
   const reason =
     subject === undefined ? 'untagged, and in no index' : 'refers to a subject that is not there';
@@ -134,7 +134,7 @@ async function collectBlob(collection: Collection, digest: Digest): Promise<void
 function judgeBlob(collection: Collection, digest: Digest): Finding | undefined {
   const { store, repository, index } = collection;
   if (!index.complete || index.count(digest) > 0 || isHeld(collection, digest)) return undefined;
-  const due = dueOf(collection, store.metadata.blobTouched(repository, digest));
+  const due = dueOf(collection, store.metadata.times.blob(repository, digest));
   if (due === 'waiting') return undefined;
   const bytes = repository.blobs.get(digest) ?? 0;
   return { kind: 'blob', repository: repository.name, digest, bytes, reason: 'no manifest names it', ...due };

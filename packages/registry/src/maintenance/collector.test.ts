@@ -116,7 +116,7 @@ describe('blobs', () => {
   it('stay in a repository with a manifest that cannot be read, which is reported', async () => {
     const fixture = await open();
     const image = await fixture.image('a', ['v1']);
-    fixture.store.metadata.dropContent(image.digest);
+    fixture.store.metadata.contents.drop(image.digest);
     await fixture.clock.advance(2 * HOUR);
     const report = await fixture.maintenance.collect();
     expect(report).toMatchObject({ blobs: 0, skipped: [{ repository: 'a' }] });

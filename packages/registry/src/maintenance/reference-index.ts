@@ -37,7 +37,7 @@ export class ReferenceIndex implements RepositoryWatcher {
       let read = 0;
       for (const digest of [...repository.manifests.keys()]) {
         if (!repository.manifests.has(digest) || index.#references.has(digest)) continue;
-        index.manifestStored(digest, metadata.storedContent(digest) ?? Buffer.of());
+        index.manifestStored(digest, metadata.contents.stored(digest) ?? Buffer.of());
         read += 1;
         if (read % SLICE === 0) await pause();
       }

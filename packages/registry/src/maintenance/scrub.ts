@@ -114,16 +114,16 @@ export class Scrubber {
   ): Promise<void> {
     const { metadata, files } = this.#store;
     for (let last = after; ; ) {
-      const page = metadata.contentDigests(last, PAGE);
+      const page = metadata.contents.digests(last, PAGE);
       for (const digest of page) {
         signal?.throwIfAborted();
         await nextTurn();
-        const bytes = metadata.storedContent(digest);
+        const bytes = metadata.contents.stored(digest);
         if (bytes === undefined) continue;
         found.manifests += 1;
         if (digestOf(bytes, parseDigest(digest).algorithm) === digest) continue;
         await files.quarantineBytes(digest, bytes);
-        metadata.dropContent(digest);
+        metadata.contents.drop(digest);
         found.damaged.push(this.#damage('manifest', digest));
       }
       last = page.at(-1) ?? '';
@@ -189,7 +189,7 @@ export class Scrubber {
 
   #progress(): Progress {
     try {
-      const value: unknown = JSON.parse(this.#store.metadata.setting(SETTING) ?? '{}');
+      const value: unknown = JSON.parse(this.#store.metadata.settings.get(SETTING) ?? '{}');
       return isRecord(value) ? value : {};
     } catch {
       return {};
@@ -197,7 +197,7 @@ export class Scrubber {
   }
 
   #save(progress: Progress): void {
-    this.#store.metadata.setSetting(SETTING, JSON.stringify(progress));
+    this.#store.metadata.settings.set(SETTING, JSON.stringify(progress));
   }
 }
 

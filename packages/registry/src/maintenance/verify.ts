@@ -106,7 +106,7 @@ async function verifyRepository(
   for (const digest of [...repository.manifests.keys()]) {
     await pause();
     if (!repository.manifests.has(digest)) continue;
-    const bytes = metadata.storedContent(digest);
+    const bytes = metadata.contents.stored(digest);
     const named = bytes === undefined ? undefined : namedIn(bytes);
     if (named === undefined) note({ kind: 'missingManifest', repository: name, digest });
     for (const { digest: blob, mediaType, isManifest } of named ?? []) {

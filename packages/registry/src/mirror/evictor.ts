@@ -142,7 +142,7 @@ export class Evictor {
   }
 
   #namedBy(digest: Digest): NonNullable<ReturnType<typeof namedIn>> {
-    const bytes = this.#parts.store.metadata.storedContent(digest);
+    const bytes = this.#parts.store.metadata.contents.stored(digest);
     return bytes === undefined ? [] : (namedIn(bytes) ?? []);
   }
 

@@ -129,7 +129,7 @@ function signIns({ signIns: { refused, slowedDown }, verifications }: Access): M
 }
 
 function caches({ metadata, blobs }: Store): Measured[] {
-  const both = { manifests: metadata.cache, blobs: blobs.cache };
+  const both = { manifests: metadata.contents.cache, blobs: blobs.cache };
   const each = (of: (cache: (typeof both)['blobs']) => number): Record<string, number> =>
     Object.fromEntries(Object.entries(both).map(([name, cache]) => [name, of(cache)]));
   return [

@@ -56,7 +56,7 @@ it('takes over the data of the first version', async () => {
     const repository = metadata.repository('a');
     expect(repository?.tags.get('v1')).toBe(digest);
     expect(metadata.content(digest)?.equals(bytes)).toBe(true);
-    expect(repository === undefined ? 0 : metadata.manifestTouched(repository, digest)).toBe(12_345);
+    expect(repository === undefined ? 0 : metadata.times.manifest(repository, digest)).toBe(12_345);
     expect(database.problems()).toEqual([]);
     await database.close();
   }

@@ -1,10 +1,10 @@
 import type { Clock } from '@mural/core';
 import { RegistryError } from '../errors.ts';
-import { type Digest, digestOf, parseDigest } from '../names.ts';
+import type { Digest } from '../names.ts';
 import type { Database, SqlValue } from './database.ts';
 import { Holders } from './holders.ts';
 import { Holds } from './holds.ts';
-import { type CacheUse, Lru } from './lru.ts';
+import { ManifestContents } from './manifest-contents.ts';
 import { referencesOf } from './references.ts';
 import {
   addManifest,
@@ -15,9 +15,13 @@ import {
   removeManifest,
   type Repository,
 } from './repository.ts';
+import { Settings } from './settings.ts';
 import { pageOf } from './tag-index.ts';
+import { Times } from './times.ts';
+import { type UploadRow, UploadRows } from './upload-rows.ts';
 
 export type { ManifestRecord, Repository } from './repository.ts';
+export type { UploadRow } from './upload-rows.ts';
 
 /** What the file system said of a blob's file when the registry wrote or last verified it. */
 export interface FileStamp {
@@ -55,16 +59,6 @@ export type BlobWatcher = (
   change: 'added' | 'removed',
 ) => void;
 
-/** An upload session as it is kept. */
-export interface UploadRow {
-  readonly id: string;
-  readonly repository: string;
-  readonly owner: string | undefined;
-  readonly algorithm: 'sha256' | 'sha512';
-  /** Milliseconds since the epoch. */
-  readonly startedAt: number;
-}
-
 /**
  * Repositories, manifests, tags, referrers and who has which blob: in memory for reading, in the
  * database for good.
@@ -74,14 +68,16 @@ export interface UploadRow {
  */
 export class Metadata {
   readonly holds: Holds;
+  readonly contents: ManifestContents;
+  readonly settings: Settings;
+  readonly times: Times;
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #repositories = new Map<string, Repository>();
   readonly #blobs = new Map<Digest, FileStamp>();
   readonly #holders = new Holders();
-  readonly #contents: Lru<Digest, Buffer>;
+  readonly #uploads: UploadRows;
   readonly #watchers = new Map<string, RepositoryWatcher>();
-  readonly #damaged = new Set<Digest>();
   #blobWatcher: BlobWatcher | undefined;
   #names: string[] | undefined;
   #lastId = 0;
@@ -98,14 +94,12 @@ export class Metadata {
   ) {
     this.#database = database;
     this.#clock = clock;
-    this.#contents = new Lru(options.cacheBytes);
+    this.contents = new ManifestContents(database, options.cacheBytes);
+    this.settings = new Settings(database);
+    this.times = new Times(database);
+    this.#uploads = new UploadRows(database);
     this.holds = new Holds(database, clock, options.useMs);
     this.#load();
-  }
-
-  /** Manifests that are kept in memory. */
-  get cache(): CacheUse {
-    return this.#contents;
   }
 
   repository(name: string): Repository | undefined {
@@ -142,16 +136,6 @@ export class Metadata {
     return this.#blobs.entries();
   }
 
-  /** Whether a manifest was found damaged. It counts as unknown until it is pushed again. */
-  isDamaged(digest: Digest): boolean {
-    return this.#damaged.size > 0 && this.#damaged.has(digest);
-  }
-
-  /** Manifests that were found damaged and not pushed again. */
-  get damaged(): ReadonlySet<Digest> {
-    return this.#damaged;
-  }
-
   /** Tells `watcher` of what happens in a repository, from now until the function returned is called. */
   watch(name: string, watcher: RepositoryWatcher): () => void {
     this.#watchers.set(name, watcher);
@@ -174,52 +158,12 @@ export class Metadata {
 
   /** The bytes of a manifest: from memory, or else from the database, and then verified. */
   content(digest: Digest): Buffer | undefined {
-    const known = this.#contents.get(digest);
-    if (known !== undefined) return known;
-    const bytes = this.storedContent(digest);
-    if (bytes === undefined) return undefined;
-    if (digestOf(bytes, parseDigest(digest).algorithm) !== digest) {
-      this.dropContent(digest);
-      return undefined;
-    }
-    this.#contents.set(digest, bytes);
-    return bytes;
+    return this.contents.get(digest);
   }
 
-  /** The bytes of a manifest as the database has them, unverified and not kept in memory. */
-  storedContent(digest: Digest): Buffer | undefined {
-    const row = this.#database.statement('SELECT bytes FROM contents WHERE digest = ?').get(digest);
-    const stored = row?.['bytes'];
-    if (!(stored instanceof Uint8Array)) return undefined;
-    return Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
-  }
-
-  /** Takes the bytes of a damaged manifest out of service; who has it is kept, so that a new push heals it. */
-  dropContent(digest: Digest): void {
-    this.#contents.delete(digest);
-    this.#damaged.add(digest);
-    this.#database.transaction(() => {
-      this.#run('DELETE FROM contents WHERE digest = ?', digest);
-      this.#run('INSERT OR IGNORE INTO damaged VALUES (?)', digest);
-    });
-  }
-
-  /** Up to `limit` digests of stored manifests after `last`, in order. */
-  contentDigests(last: string, limit: number): Digest[] {
-    const rows = this.#database
-      .statement('SELECT digest FROM contents WHERE digest > ? ORDER BY digest LIMIT ?')
-      .all(last, limit);
-    return rows.map((row) => row['digest'] as Digest);
-  }
-
-  /** Something small that is remembered over a restart. */
-  setting(name: string): string | undefined {
-    const value = this.#database.statement('SELECT value FROM settings WHERE name = ?').get(name)?.['value'];
-    return typeof value === 'string' ? value : undefined;
-  }
-
-  setSetting(name: string, value: string): void {
-    this.#database.transaction(() => this.#run('INSERT OR REPLACE INTO settings VALUES (?, ?)', name, value));
+  /** Whether a manifest was found damaged. It counts as unknown until it is pushed again. */
+  isDamaged(digest: Digest): boolean {
+    return this.contents.isDamaged(digest);
   }
 
   /** Resolves once everything that was changed so far is on the disk. */
@@ -235,11 +179,7 @@ export class Metadata {
     const left = this.#tagsThatMove(push);
     const repository = this.#database.transaction(() => {
       const target = this.#ensure(push.repository);
-      this.#run(
-        'INSERT INTO contents (digest, bytes) VALUES (?, ?) ON CONFLICT DO NOTHING',
-        record.digest,
-        push.bytes,
-      );
+      this.contents.store(record.digest, push.bytes);
       this.#run(
         'INSERT OR REPLACE INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
         target.id,
@@ -251,23 +191,21 @@ export class Metadata {
         record.pushedAt,
         now,
       );
-      for (const digest of left) this.#touchManifest(target.id, digest, now);
+      for (const digest of left) this.times.touchManifest(target, digest, now);
       for (const tag of push.tags) {
         this.#run('INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)', target.id, tag, record.digest, now);
       }
-      if (this.isDamaged(record.digest)) this.#run('DELETE FROM damaged WHERE digest = ?', record.digest);
       return target;
     });
     this.#register(repository);
     addManifest(repository, record);
-    this.#damaged.delete(record.digest);
     const watcher = this.#watchers.get(repository.name);
     watcher?.manifestStored(record.digest, push.bytes);
     for (const tag of push.tags) {
       watcher?.tagMoved(repository.tags.get(tag), record.digest);
       repository.tags.set(tag, record.digest);
     }
-    this.#contents.set(record.digest, push.bytes);
+    this.contents.remember(record.digest, push.bytes);
     await this.#database.durable();
   }
 
@@ -283,8 +221,8 @@ export class Metadata {
       this.#run('DELETE FROM tags WHERE repository = ? AND digest = ?', repository.id, digest);
       this.#deleteRows(repository.id, digest);
       for (const reference of [...(needed ?? []), ...(repository.referrers.get(digest) ?? [])]) {
-        this.#touchManifest(repository.id, reference, now);
-        this.#touchBlob(repository.id, reference, now);
+        this.times.touchManifest(repository, reference, now);
+        this.times.touchBlob(repository, reference, now);
       }
       this.holds.inherit(name, digest, needed ?? []);
     });
@@ -323,45 +261,11 @@ export class Metadata {
     if (repository === undefined || digest === undefined) return false;
     this.#database.transaction(() => {
       this.#run('DELETE FROM tags WHERE repository = ? AND name = ?', repository.id, tag);
-      this.#touchManifest(repository.id, digest, this.#clock.now());
+      this.times.touchManifest(repository, digest, this.#clock.now());
     });
     repository.tags.delete(tag);
     this.#watchers.get(name)?.tagMoved(digest, undefined);
     return true;
-  }
-
-  /** Up to `limit` tags of a repository after `last`, each with the time at which it was set. */
-  tagTimes(
-    repository: Repository,
-    last: string,
-    limit: number,
-  ): { name: string; digest: Digest; updatedAt: number }[] {
-    const rows = this.#database
-      .statement(
-        'SELECT name, digest, updated_at FROM tags WHERE repository = ? AND name > ? ORDER BY name LIMIT ?',
-      )
-      .all(repository.id, last, limit);
-    return rows.map((row) => ({
-      name: String(row['name']),
-      digest: row['digest'] as Digest,
-      updatedAt: Number(row['updated_at']),
-    }));
-  }
-
-  /** When a manifest was pushed, or last lost a tag, an index above it or its subject; in milliseconds since the epoch. */
-  manifestTouched(repository: Repository, digest: Digest): number | undefined {
-    const row = this.#database
-      .statement('SELECT touched_at AS at FROM manifests WHERE repository = ? AND digest = ?')
-      .get(repository.id, digest);
-    return row === undefined ? undefined : Number(row['at']);
-  }
-
-  /** When a blob was pushed or mounted, or a manifest that names it was deleted; in milliseconds since the epoch. */
-  blobTouched(repository: Repository, digest: Digest): number | undefined {
-    const row = this.#database
-      .statement('SELECT added_at AS at FROM members WHERE repository = ? AND digest = ?')
-      .get(repository.id, digest);
-    return row === undefined ? undefined : Number(row['at']);
   }
 
   /** Records a blob whose file is in place, as one of `name`'s. */
@@ -413,32 +317,16 @@ export class Metadata {
 
   /** The upload sessions that were open when the registry last ran. */
   uploads(): UploadRow[] {
-    const rows = this.#database.statement('SELECT * FROM uploads').all();
-    return rows.map((row) => ({
-      id: String(row['id']),
-      repository: String(row['repository']),
-      owner: row['owner'] === null ? undefined : String(row['owner']),
-      algorithm: row['algorithm'] === 'sha512' ? 'sha512' : 'sha256',
-      startedAt: Number(row['started_at']),
-    }));
+    return this.#uploads.list();
   }
 
   /** Keeps a session beyond the death of the process. Not synced: after a loss of power a client begins anew. */
   addUpload(row: UploadRow): void {
-    this.#database.transaction(() =>
-      this.#run(
-        'INSERT INTO uploads VALUES (?, ?, ?, ?, ?)',
-        row.id,
-        row.repository,
-        row.owner ?? null,
-        row.algorithm,
-        row.startedAt,
-      ),
-    );
+    this.#uploads.add(row);
   }
 
   removeUpload(id: string): void {
-    this.#database.transaction(() => this.#run('DELETE FROM uploads WHERE id = ?', id));
+    this.#uploads.remove(id);
   }
 
   /** The manifests that lose a tag to a push. */
@@ -452,28 +340,12 @@ export class Metadata {
 
   #deleteRows(repository: number, digest: Digest): void {
     this.#run('DELETE FROM manifests WHERE repository = ? AND digest = ?', repository, digest);
-    this.#run(
-      'DELETE FROM contents WHERE digest = ?1 AND NOT EXISTS (SELECT 1 FROM manifests WHERE digest = ?1)',
-      digest,
-    );
+    this.contents.removeUnused(digest);
   }
 
   #forget(repository: Repository, record: ManifestRecord): void {
     removeManifest(repository, record);
     this.#watchers.get(repository.name)?.manifestDropped(record.digest);
-  }
-
-  #touchManifest(repository: number, digest: Digest, now: number): void {
-    this.#run(
-      'UPDATE manifests SET touched_at = ? WHERE repository = ? AND digest = ?',
-      now,
-      repository,
-      digest,
-    );
-  }
-
-  #touchBlob(repository: number, digest: Digest, now: number): void {
-    this.#run('UPDATE members SET added_at = ? WHERE repository = ? AND digest = ?', now, repository, digest);
   }
 
   #run(sql: string, ...values: (string | number | null | Uint8Array)[]): void {
@@ -555,7 +427,5 @@ export class Metadata {
     for (const [id, digest] of this.#database.rows('SELECT repository, digest FROM members')) {
       this.#addMember(owner(id), digest as Digest);
     }
-    for (const [digest] of this.#database.rows('SELECT digest FROM damaged'))
-      this.#damaged.add(digest as Digest);
   }
 }
