@@ -1,6 +1,6 @@
+import { rm } from 'node:fs/promises';
 import { isRecord } from '@mural/core';
 import { checkMirrors } from '@mural/registry';
-import { rm } from 'node:fs/promises';
 import { CliError } from '../errors.ts';
 import type { RegistryConfig } from '../registry-config/read.ts';
 import type { LoadedConfig } from './follow-config.ts';
@@ -44,22 +44,19 @@ export async function rememberSettings(layout: Layout, file: string | undefined)
  */
 export function requireWritable(config: RegistryConfig | undefined, repositories: readonly string[]): void {
   const mirrors = config?.mirrors ?? [];
+  const compiled = checkMirrors(mirrors);
   for (const repository of repositories) {
-    const compiled = checkMirrors(mirrors);
     const index = compiled.findIndex(({ upstreamName }) => upstreamName(repository) !== undefined);
-    const found = mirrors[index];
-    if (found === undefined) continue;
-    const key = found.prefix === undefined ? 'repositories' : 'prefix';
-    const message = `covers ${repository}, which the hub writes, and a mirror takes no pushes; choose names that leave it out`;
-    const {
-      file,
-      line,
-      column,
-      message: said,
-    } = config?.errorAt?.(['mirrors', index, key], message) ?? {
-      ...{ file: 'mirrors', line: 1, column: 1, message },
-    };
-    throw new CliError('FileInvalid', `${file}:${line}:${column}: ${said}`);
+    if (index < 0) continue;
+    const key = mirrors[index]?.prefix === undefined ? 'repositories' : 'prefix';
+    const wrong = `covers ${repository}, which the hub writes, and a mirror takes no pushes; choose names that leave it out`;
+    const found = config?.errorAt?.(['mirrors', index, key], wrong);
+    throw new CliError(
+      'FileInvalid',
+      found === undefined
+        ? `mirrors[${index}].${key}: ${wrong}`
+        : `${found.file}:${found.line}:${found.column}: ${found.message}`,
+    );
   }
 }
 
