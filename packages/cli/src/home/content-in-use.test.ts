@@ -18,6 +18,8 @@ describe('contentInUse', () => {
     const status: Spoke['status'] = {
       rootDigest: digest('a'),
       groupDigest: digest('b'),
+      rootRegistryUrl: 'oci://old.example/mural/workloads',
+      groupRegistryUrl: 'oci://new.example/mural/workloads',
       workloads: [
         { name: 'shop', namespace: 'default', digest: digest('c'), objects: 1, ready: 'True' },
         { name: 'late', namespace: 'default', objects: 0, ready: 'Unknown' },
@@ -33,7 +35,11 @@ describe('contentInUse', () => {
       status: { spokes: [{ name: 'edge-1', tag: 'default.shop-d', digest: digest('d'), ready: 'True' }] },
     };
     client.seed(deployment);
-    const { digests, tags } = await contentInUse(client);
+    const { digests, tags, urls } = await contentInUse(client);
+    expect([...urls].sort()).toEqual([
+      'oci://new.example/mural/workloads',
+      'oci://old.example/mural/workloads',
+    ]);
     expect([...digests].sort()).toEqual(['a', 'b', 'c', 'd'].map(digest));
     expect([...tags]).toEqual(['spoke-edge-1']);
   });
@@ -45,8 +51,11 @@ describe('contentInUse', () => {
       [PUBLISHED_ROOT_ANNOTATION]: formatPublishedRoot({ root: digest('e'), group: digest('f') }),
       [ROOT_GROUP_ANNOTATION]: '0a1b',
     };
-    client.seed({ ...spoke, metadata: { ...metadata, annotations } });
-    const { digests, tags } = await contentInUse(client);
+    const ociRegistry = { endpoint: 'oci://own.example/', repository: 'fleet' };
+    const told: Spoke = { ...spoke, spec: { ociRegistry }, metadata: { ...metadata, annotations } };
+    client.seed(told);
+    const { digests, tags, urls } = await contentInUse(client);
+    expect([...urls]).toEqual(['oci://own.example/fleet']);
     expect([...digests]).toEqual([digest('e'), digest('f')]);
     expect([...tags]).toEqual(['spoke-edge-2', 'group-0a1b']);
   });

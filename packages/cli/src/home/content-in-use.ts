@@ -10,11 +10,13 @@ import {
   type WorkloadDeployment,
 } from '@mural/kube';
 
-/** What the fleet needs of the repositories that the hub writes. */
+/** What the fleet needs, in the repositories that the hub writes and in those that spokes read. */
 export interface ContentInUse {
   readonly digests: ReadonlySet<string>;
   /** The tags that spokes poll, or are about to. */
   readonly tags: ReadonlySet<string>;
+  /** The repositories that spokes read, or are told to by their own objects: `oci://host/path`. */
+  readonly urls: ReadonlySet<string>;
 }
 
 /**
@@ -36,7 +38,21 @@ export async function contentInUse(client: KubeClient): Promise<ContentInUse> {
     const group = annotations?.[ROOT_GROUP_ANNOTATION];
     return [rootTag(name), ...(group === undefined ? [] : [groupTag(group)])];
   });
-  return { digests: new Set(digests.filter((digest) => digest !== undefined)), tags: new Set(tags) };
+  return { digests: present(digests), tags: new Set(tags), urls: present(spokes.items.flatMap(read)) };
+}
+
+function present(values: readonly (string | undefined)[]): ReadonlySet<string> {
+  return new Set(values.filter((value) => value !== undefined));
+}
+
+function read({ spec, status }: Spoke): (string | undefined)[] {
+  const own = spec?.ociRegistry;
+  return [
+    ...(own === undefined ? [] : [`${own.endpoint.replace(/\/$/, '')}/${own.repository}`]),
+    status?.registryUrl,
+    status?.groupRegistryUrl,
+    status?.rootRegistryUrl,
+  ];
 }
 
 function reported({ status }: Spoke): (string | undefined)[] {

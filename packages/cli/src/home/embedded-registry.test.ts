@@ -58,7 +58,7 @@ describe('the embedded registry of a hub', () => {
     embedded = new EmbeddedRegistry({
       ...{ layout: layoutOf(folder), listen: '127.0.0.1', advertised: '127.0.0.1', port: 0 },
       ...{ certificates, logs, clock, settings: await settings(text) },
-      inUse: () => Promise.resolve({ digests: new Set(), tags: new Set(), ...inUse }),
+      inUse: () => Promise.resolve({ digests: new Set(), tags: new Set(), urls: new Set(), ...inUse }),
     });
     return embedded;
   }
@@ -97,6 +97,19 @@ describe('the embedded registry of a hub', () => {
     const report = await collect(serving);
     expect(report).toMatchObject({ tags: 1, manifests: 1 });
     expect(report.findings.find(({ kind }) => kind === 'tag')?.tag).toBe('default.shop-2');
+  });
+
+  it('keeps it in a repository that a spoke still reads, too, although the hub writes another', async () => {
+    const urls = new Set<string>();
+    const registry = await open(EVERYTHING_GOES, { tags: new Set(['spoke-edge']), urls });
+    const serving = await registry.start([REPOSITORY]);
+    await push(serving, 'spoke-edge');
+    await registry.start(['mural/other']);
+    await clock.advance(20 * 60_000);
+    urls.add(`oci://elsewhere.example/${REPOSITORY}`);
+    expect(await collect(serving, true)).toMatchObject({ tags: 1 });
+    urls.add(`oci://${serving.host}/${REPOSITORY}`);
+    expect(await collect(serving)).toMatchObject({ tags: 0, manifests: 0 });
   });
 
   it('goes by other rules at once, and by the rest when it is started the next time', async () => {

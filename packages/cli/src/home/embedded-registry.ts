@@ -121,8 +121,11 @@ export class EmbeddedRegistry {
   }
 
   async #protected(): Promise<ProtectedContent[]> {
-    const { digests, tags } = await this.#options.inUse();
-    return this.#repositories.flatMap((repository) => [
+    const { digests, tags, urls } = await this.#options.inUse();
+    const own = `oci://${hostPort(this.#options.advertised, this.#port)}/`;
+    // A spoke may still read what the hub wrote before the values named another repository.
+    const read = [...urls].flatMap((url) => (url.startsWith(own) ? [url.slice(own.length)] : []));
+    return [...new Set([...this.#repositories, ...read])].flatMap((repository) => [
       ...[...digests].map((digest) => ({ repository, digest })),
       ...[...tags].map((tag) => ({ repository, tag })),
     ]);
