@@ -1,15 +1,13 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { rfc3339, silentLogger } from '@mural/core';
-import { eventually, FakeClock } from '@mural/core/testing';
+import { eventually } from '@mural/core/testing';
 import {
   type Cache,
   type Condition,
   createCache,
   createEventRecorder,
-  type EventRecorder,
-  EVENTS,
   type KubeObject,
   KUSTOMIZATIONS,
   type Kustomization,
@@ -20,10 +18,11 @@ import {
   type Resource,
   type UnstructuredObject,
 } from '@mural/kube';
-import { createFakeKubeApi, type FakeCall, type FakeKubeApi } from '@mural/kube/testing';
+import type { FakeCall, FakeKubeApi } from '@mural/kube/testing';
 import { packArtifact } from '@mural/oci';
 import { createApplyController } from '../apply/controller.ts';
 import { ArtifactStorage } from '../source/storage.ts';
+import { ControllerBed, type SeenEvent } from './controller-bed.ts';
 
 /** The namespace that the tests work in. */
 export const NAMESPACE = 'apps';
@@ -60,27 +59,6 @@ export function conditionOf(object: KubeObject | undefined, type: string): Condi
   return status?.conditions?.find((condition) => condition.type === type);
 }
 
-/** An event as tests compare it. */
-export interface SeenEvent {
-  readonly type: string;
-  readonly reason: string;
-  readonly message: string;
-  readonly annotations: Readonly<Record<string, string>>;
-}
-
-/** Events about one object, oldest first. */
-export function eventsAbout(api: FakeKubeApi, name: string): SeenEvent[] {
-  return api
-    .stored<UnstructuredObject & SeenEvent & { readonly involvedObject: { readonly name: string } }>(EVENTS)
-    .filter(({ involvedObject }) => involvedObject.name === name)
-    .map(({ type, reason, message, metadata }) => ({
-      type,
-      reason,
-      message,
-      annotations: metadata.annotations ?? {},
-    }));
-}
-
 /** Asks for a reconcile as `flux reconcile` does. */
 export async function request(
   api: FakeKubeApi,
@@ -93,20 +71,12 @@ export async function request(
 }
 
 /** The apply controller over an API in memory, with artifacts put into its storage by hand. */
-export class ApplyBed {
-  readonly api: FakeKubeApi;
-  readonly clock = new FakeClock();
-  readonly dataDir: string;
+export class ApplyBed extends ControllerBed {
   readonly storage: ArtifactStorage;
-  /** What the controllers answer for `Math.random`: a half makes jitter nothing. */
-  random = 0.5;
   kustomize: string | undefined;
-  #events: EventRecorder | undefined;
-  #stops: (() => Promise<void>)[] = [];
 
-  private constructor(dataDir: string, api?: FakeKubeApi) {
-    this.dataDir = dataDir;
-    this.api = api ?? createFakeKubeApi({ clock: this.clock });
+  private constructor(dataDir: string) {
+    super(dataDir);
     this.storage = new ArtifactStorage(dataDir);
   }
 
@@ -133,24 +103,11 @@ export class ApplyBed {
     sources.start();
     kustomizations.start();
     controller.start();
-    this.#events = events;
-    this.#stops = [
+    this.started(events, [
       async () => controller.stop(),
       async () => sources.stop(),
       async () => kustomizations.stop(),
-      async () => events.flush(),
-    ];
-  }
-
-  async halt(): Promise<void> {
-    for (const stop of this.#stops) await stop();
-    this.#stops = [];
-  }
-
-  async close(): Promise<void> {
-    this.api.intercept = undefined;
-    await this.halt();
-    await rm(this.dataDir, { recursive: true, force: true });
+    ]);
   }
 
   /** Stores an artifact and makes the source offer it. @returns its revision */
@@ -227,8 +184,7 @@ export class ApplyBed {
 
   /** Events about a Kustomization, when all are written. */
   async events(name = 'app'): Promise<SeenEvent[]> {
-    await this.#events?.flush();
-    return eventsAbout(this.api, name);
+    return this.eventsAbout(name);
   }
 
   stored(resource: Resource, name: string): UnstructuredObject | undefined {

@@ -1,41 +1,32 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ProcessEnvironment, silentLogger } from '@mural/core';
-import { eventually, FakeClock } from '@mural/core/testing';
+import { eventually } from '@mural/core/testing';
 import {
   createCache,
   createEventRecorder,
-  type EventRecorder,
   OCI_REPOSITORIES,
   type OCIRepository,
   type OCIRepositorySpec,
 } from '@mural/kube';
-import { createFakeKubeApi, type FakeKubeApi } from '@mural/kube/testing';
-import { packArtifact } from '@mural/oci';
+import { packArtifact, unpackLayer } from '@mural/oci';
 import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '@mural/oci/testing';
 import { createSourceController } from '../source/controller.ts';
 import { ArtifactStorage } from '../source/storage.ts';
-import { conditionOf, eventsAbout, type Files, NAMESPACE, request, type SeenEvent } from './bed.ts';
+import { conditionOf, type Files, NAMESPACE, request } from './bed.ts';
+import { ControllerBed, type SeenEvent } from './controller-bed.ts';
 
 /** The repository that the tests pull from. */
 export const REPOSITORY = 'mural/apps';
 
 /** The source controller over an API in memory and a registry on the loopback interface. */
-export class SourceBed {
-  readonly api: FakeKubeApi;
-  readonly clock = new FakeClock();
-  readonly dataDir: string;
+export class SourceBed extends ControllerBed {
   readonly registry: FakeRegistry;
-  /** What the controller answers for `Math.random`: a half makes jitter nothing. */
-  random = 0.5;
-  #events: EventRecorder | undefined;
-  #stops: (() => Promise<void>)[] = [];
 
   private constructor(dataDir: string, registry: FakeRegistry) {
-    this.dataDir = dataDir;
+    super(dataDir);
     this.registry = registry;
-    this.api = createFakeKubeApi({ clock: this.clock });
   }
 
   static async create(options?: FakeRegistryOptions): Promise<SourceBed> {
@@ -60,25 +51,16 @@ export class SourceBed {
     });
     sources.start();
     source.controller.start();
-    this.#events = events;
-    this.#stops = [
+    this.started(events, [
       async () => source.controller.stop(),
       async () => sources.stop(),
       async () => source.close(),
-      async () => events.flush(),
-    ];
+    ]);
   }
 
-  async halt(): Promise<void> {
-    for (const stop of this.#stops) await stop();
-    this.#stops = [];
-  }
-
-  async close(): Promise<void> {
-    this.api.intercept = undefined;
-    await this.halt();
+  override async close(): Promise<void> {
+    await super.close();
     await this.registry.close();
-    await rm(this.dataDir, { recursive: true, force: true });
   }
 
   /** Puts an artifact into the registry. @returns its digest */
@@ -142,8 +124,15 @@ export class SourceBed {
   }
 
   async events(): Promise<SeenEvent[]> {
-    await this.#events?.flush();
-    return eventsAbout(this.api, 'source');
+    return this.eventsAbout('source');
+  }
+
+  /** Paths in the artifact that a source offers, as it is stored. */
+  async stored({ status }: OCIRepository): Promise<string[]> {
+    const storage = new ArtifactStorage(this.dataDir);
+    const ref = { namespace: NAMESPACE, name: 'source' };
+    const content = await storage.read(ref, status?.artifact?.digest ?? '');
+    return [...(await unpackLayer(content)).keys()].sort();
   }
 
   /** Names of the stored files. */
