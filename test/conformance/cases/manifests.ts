@@ -189,6 +189,11 @@ const KINDS: readonly Case[] = [
     requireBytes(read, manifest.bytes);
     requireHeader(read, 'docker-content-digest', digest);
   }),
+  must('end-7a', 'a repository keeps the config type of an artifact', async (registry) => {
+    const { repository, layer } = await withBlobs(registry);
+    const config = descriptorOf(EMPTY, 'application/vnd.cncf.flux.config.v1+json');
+    await requireKept(registry, repository, imageOf(EMPTY, [layer], { config }), MEDIA.image);
+  }),
 ];
 
 /** Writing manifests (end-7a). */
@@ -327,72 +332,6 @@ const WRITE: readonly Case[] = [
   ),
 ];
 
-const VALID_NAMES = [
-  'a',
-  '0',
-  'a/b/c/d/e',
-  'a.b',
-  'a_b',
-  'a__b',
-  'a-b',
-  'a---b',
-  'a/b.c_d__e-f',
-  'v2',
-  'blobs/list',
-];
-const INVALID_NAMES = ['A', 'a//b', 'a/', '/a', 'a..b', 'a___b', '.a', 'a.', '-a', 'a-', 'a b', 'ä'];
-const VALID_TAGS = ['a', 'A', '_', '1.2.3', 'v-1_.', 'x'.repeat(128), `sha256-${'a'.repeat(64)}`];
-const INVALID_TAGS = ['.a', '-a', 'a+b', 'a b', 'x'.repeat(129), 'a@b', 'ä'];
-
-/** The grammar of names and tags ("Pulling manifests"). */
-const NAMES: readonly Case[] = [
-  ...VALID_NAMES.map((name) =>
-    must('Pulling manifests', `the name ${name} is one`, async (registry) => {
-      const repository = `${registry.repository()}/${name}`;
-      const { manifest } = await registry.pushImage(repository, 'v1');
-      requireBytes(await registry.getManifest(repository, 'v1'), manifest.bytes);
-    }),
-  ),
-  ...INVALID_NAMES.map((name) =>
-    must('Pulling manifests', `the name ${name} is none`, async (registry) => {
-      const path = `/v2/${registry.repository()}/${encodeURI(name)}/blobs/uploads/`;
-      const { status } = await registry.send('POST', path);
-      require(status >= 300 && status < 500, `an upload to it is answered with ${status}`);
-    }),
-  ),
-  should('RFC 3986, 2.2', 'an encoded slash does not divide a name', async (registry) => {
-    const path = `/v2/${registry.repository()}/a%2fb/blobs/uploads/`;
-    const { status } = await registry.send('POST', path);
-    require(status >= 300 && status < 500, `an upload to it is answered with ${status}`);
-  }),
-  ...VALID_TAGS.map((tag) =>
-    must(
-      'Pulling manifests',
-      `the tag ${tag.slice(0, 12)} of ${tag.length} characters is one`,
-      async (registry) => {
-        const repository = registry.repository();
-        const { manifest } = await registry.pushImage(repository, tag);
-        requireBytes(await registry.getManifest(repository, tag), manifest.bytes);
-      },
-    ),
-  ),
-  ...INVALID_TAGS.map((tag) =>
-    must(
-      'Pulling manifests',
-      `the tag ${tag.slice(0, 12)} of ${tag.length} characters is none`,
-      async (registry) => {
-        const repository = registry.repository();
-        const { manifest } = await registry.pushImage(repository);
-        requireStatus(
-          await registry.putManifest(repository, encodeURIComponent(tag), manifest.bytes),
-          400,
-          404,
-        );
-      },
-    ),
-  ),
-];
-
 /** Several tags in one push (end-7b). */
 const TAG_PARAMETERS: readonly Case[] = [
   may('end-7b', 'a push by digest sets ten tags and names them', async (registry) => {
@@ -418,73 +357,6 @@ const TAG_PARAMETERS: readonly Case[] = [
   }),
 ];
 
-/** Deleting tags and manifests (end-9). */
-const DELETION: readonly Case[] = [
-  must('end-9', 'a deleted tag is 404, and its manifest stays', async (registry) => {
-    const repository = registry.repository();
-    const { manifest } = await registry.pushImage(repository, 'v1');
-    requireStatus(await registry.send('DELETE', `/v2/${repository}/manifests/v1`), 202);
-    requireStatus(await registry.getManifest(repository, 'v1'), 404);
-    requireStatus(await registry.getManifest(repository, manifest.digest), 200);
-  }),
-  must('end-9', 'the other tags of a manifest stay when one is deleted', async (registry) => {
-    const repository = registry.repository();
-    const { manifest } = await registry.pushImage(repository, 'v1');
-    await registry.pushManifest(repository, manifest, MEDIA.image, 'v2');
-    requireStatus(await registry.send('DELETE', `/v2/${repository}/manifests/v1`), 202);
-    requireStatus(await registry.getManifest(repository, 'v2'), 200);
-  }),
-  must('end-9', 'a deleted manifest is 404 by its digest and by every tag', async (registry) => {
-    const repository = registry.repository();
-    const { manifest } = await registry.pushImage(repository, 'v1');
-    await registry.pushManifest(repository, manifest, MEDIA.image, 'v2');
-    requireStatus(await registry.send('DELETE', `/v2/${repository}/manifests/${manifest.digest}`), 202);
-    for (const reference of [manifest.digest, 'v1', 'v2'])
-      requireStatus(await registry.getManifest(repository, reference), 404);
-    const tags = (await registry.send('GET', `/v2/${repository}/tags/list`)).body.toString();
-    require(!tags.includes('v1') && !tags.includes('v2'), `the tags are still listed: ${tags}`);
-  }),
-  must('end-9', 'what is not there cannot be deleted: 404', async (registry) => {
-    const repository = registry.repository();
-    await registry.pushImage(repository, 'v1');
-    for (const path of [
-      `${repository}/manifests/v2`,
-      `${repository}/manifests/${ABSENT}`,
-      `${registry.repository()}/manifests/v1`,
-      `${registry.repository()}/manifests/${ABSENT}`,
-    ])
-      requireStatus(await registry.send('DELETE', `/v2/${path}`), 404);
-  }),
-  must('end-9', 'a deleted manifest can be pushed again', async (registry) => {
-    const repository = registry.repository();
-    const { manifest } = await registry.pushImage(repository, 'v1');
-    requireStatus(await registry.send('DELETE', `/v2/${repository}/manifests/${manifest.digest}`), 202);
-    await registry.pushManifest(repository, manifest, MEDIA.image, 'v1');
-    requireBytes(await registry.getManifest(repository, 'v1'), manifest.bytes);
-  }),
-  must('end-9', 'a deletion leaves the manifest to other repositories', async (registry) => {
-    const [one, two] = [registry.repository(), registry.repository()];
-    const { manifest, layer, config } = await registry.pushImage(one, 'v1');
-    for (const blob of [layer, config]) await registry.pushBlob(two, blob);
-    await registry.pushManifest(two, manifest, MEDIA.image, 'v1');
-    requireStatus(await registry.send('DELETE', `/v2/${one}/manifests/${manifest.digest}`), 202);
-    requireBytes(await registry.getManifest(two, manifest.digest), manifest.bytes);
-  }),
-  must('end-9', 'an index keeps its manifests when it is deleted', async (registry) => {
-    const repository = registry.repository();
-    const { manifest } = await registry.pushImage(repository, 'v1');
-    const index = indexOf([manifest]);
-    await registry.pushManifest(repository, index, MEDIA.index, 'all');
-    requireStatus(await registry.send('DELETE', `/v2/${repository}/manifests/${index.digest}`), 202);
-    requireStatus(await registry.getManifest(repository, 'v1'), 200);
-  }),
-  must('end-7a', 'a repository keeps the config type of an artifact', async (registry) => {
-    const { repository, layer } = await withBlobs(registry);
-    const config = descriptorOf(EMPTY, 'application/vnd.cncf.flux.config.v1+json');
-    await requireKept(registry, repository, imageOf(EMPTY, [layer], { config }), MEDIA.image);
-  }),
-];
-
 /** Parameters that change nothing. */
 const QUERIES: readonly Case[] = [
   must('Registry Proxying', 'a registry that is no proxy serves whatever ns says', async (registry) => {
@@ -495,13 +367,5 @@ const QUERIES: readonly Case[] = [
   }),
 ];
 
-/** Everything on manifests. */
-export const MANIFESTS: readonly Case[] = [
-  ...READ,
-  ...KINDS,
-  ...WRITE,
-  ...NAMES,
-  ...TAG_PARAMETERS,
-  ...DELETION,
-  ...QUERIES,
-];
+/** Reading and writing manifests. */
+export const MANIFESTS: readonly Case[] = [...READ, ...KINDS, ...WRITE, ...TAG_PARAMETERS, ...QUERIES];
