@@ -23,6 +23,7 @@ const PATH = '/_mural/registry/v1/';
 /** A registry that works on something says so every 15 seconds. */
 const SILENCE_MS = 60_000;
 const MAX_ANSWER = 64 * 1024 * 1024;
+const MAX_PAGES = 1000;
 
 /** The administration of a registry that runs. */
 export class RegistryAdministration {
@@ -44,11 +45,37 @@ export class RegistryAdministration {
   }
 
   async get(path: string): Promise<unknown> {
-    return await this.#json(await this.#send('GET', path));
+    return await this.#json(await this.#send('GET', path), isLease(path));
   }
 
   async post(path: string, body: object): Promise<unknown> {
     return await this.#json(await this.#send('POST', path, JSON.stringify(body)));
+  }
+
+  async put(path: string, body: object): Promise<unknown> {
+    return await this.#json(await this.#send('PUT', path, JSON.stringify(body)), isLease(path));
+  }
+
+  /** @returns undefined where there is nothing to say */
+  async delete(path: string): Promise<unknown> {
+    const answer = await this.#send('DELETE', path);
+    if (answer.statusCode !== 204) return await this.#json(answer, isLease(path));
+    answer.resume();
+    return undefined;
+  }
+
+  /** The entries of a list, all its pages together. */
+  async list(name: string, parameters: Readonly<Record<string, string>> = {}): Promise<unknown[]> {
+    const all: unknown[] = [];
+    for (let last: string | undefined, page = 0; page < MAX_PAGES; page += 1) {
+      const query = new URLSearchParams({ ...parameters, ...(last === undefined ? {} : { last }) });
+      const answer = await this.get(query.size === 0 ? name : `${name}?${query.toString()}`);
+      if (!isRecord(answer) || !Array.isArray(answer[name])) throw this.#strange();
+      all.push(...(answer[name] as unknown[]));
+      if (typeof answer['next'] !== 'string') break;
+      last = answer['next'];
+    }
+    return all;
   }
 
   /** Begins a backup, gives it to `work`, and lets go of it. */
@@ -87,20 +114,24 @@ export class RegistryAdministration {
     return undefined;
   }
 
-  async #json(answer: IncomingMessage): Promise<unknown> {
+  async #json(answer: IncomingMessage, lease = false): Promise<unknown> {
     const text = await textOf(answer);
     const { statusCode = 0 } = answer;
-    if (statusCode < 200 || statusCode > 299) throw refused(this.#base, answer, text);
+    if (statusCode < 200 || statusCode > 299) throw refused(this.#base, answer, text, lease);
     let value: unknown;
     try {
       value = JSON.parse(text);
     } catch {
-      throw new CliError('RegistryRefused', `${this.#base.origin} does not answer as a mural registry does`);
+      throw this.#strange();
     }
     if (isRecord(value) && isRecord(value['error'])) {
       throw new CliError('RegistryRefused', String(value['error']['message']));
     }
     return isRecord(value) && 'result' in value ? value['result'] : value;
+  }
+
+  #strange(): CliError {
+    return new CliError('RegistryRefused', `${this.#base.origin} does not answer as a mural registry does`);
   }
 
   async #send(method: string, path: string, body?: string): Promise<IncomingMessage> {
@@ -168,19 +199,29 @@ async function textOf(answer: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-function refused(base: URL, answer: IncomingMessage, text: string): CliError {
+function isLease(path: string): boolean {
+  return /^leases\b/.test(path);
+}
+
+/** @param lease whether it was about leases, for which an account needs less */
+function refused(base: URL, answer: IncomingMessage, text: string, lease = false): CliError {
   const status = answer.statusCode ?? 0;
   if (status === 401) {
     return new CliError('RegistryRefused', `${base.host} wants credentials, or others than these`, {
       hint: 'give --creds user:password, or sign in as docker does (docker login)',
     });
   }
+  const said = messageIn(text);
+  if (status === 403 && lease) {
+    const hint = 'the account must be allowed to read the repository, and has only its own leases';
+    const denied = `${base.host} denies this: ${said}`;
+    return new CliError('RegistryRefused', denied, /already/.test(said) ? {} : { hint });
+  }
   if (status === 403) {
     return new CliError('RegistryRefused', `${base.host} denies this: the account may not do everything`, {
       hint: 'use an account whose policy allows all actions on **',
     });
   }
-  const said = messageIn(text);
   return new CliError('RegistryRefused', `${base.host} answered ${status}${said === '' ? '' : `: ${said}`}`);
 }
 

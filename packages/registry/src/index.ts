@@ -37,6 +37,12 @@ export {
   type MaintenanceRules,
   type RegistryMaintenance,
 } from './maintenance/maintenance.ts';
+export {
+  type LeaseDocument,
+  leaseDocument,
+  type LeasesOfHolder,
+  type RegistryLeases,
+} from './maintenance/leases.ts';
 export { openRegistryData, type RegistryData, type RegistryDataOptions } from './maintenance/offline.ts';
 export type { QuotaRule, RetentionRule, TagRule } from './maintenance/rules.ts';
 export type { Damage, ScrubOptions, ScrubReport } from './maintenance/scrub.ts';
@@ -52,6 +58,7 @@ export {
 } from './ops/events.ts';
 export type { MetricsOptions } from './ops/operations.ts';
 export { compileMirrors as checkMirrors, type MirrorOptions } from './mirror/options.ts';
+export type { Lease, LeaseKey, LeaseQuery } from './store/leases.ts';
 export type { StorageState } from './store/storage-health.ts';
 export { type RegistryOptions, type RunningRegistry, startRegistry } from './server.ts';
 export type { TlsMaterial } from './tls.ts';

@@ -6,9 +6,6 @@ import {
   type CollectionReport,
   type Finding,
   type MaintenanceOptions,
-  openRegistryData,
-  type RegistryData,
-  RegistrySetupError,
   type RegistryStats,
   restoreBackup,
   type ScrubReport,
@@ -18,8 +15,6 @@ import {
 import { type Context, pathOf, readUserFile } from '../context.ts';
 import { CliError } from '../errors.ts';
 import { layoutOf } from '../home/layout.ts';
-import { RegistryAdministration } from '../registry-administration.ts';
-import { credentialFor } from '../registry-access.ts';
 import { readRegistryConfig } from '../registry-config/read.ts';
 import { formatTable, shortDigest } from '../table.ts';
 import type {
@@ -29,13 +24,14 @@ import type {
   RestoreCommandOptions,
   ScrubCommandOptions,
 } from './registry-maintenance.ts';
+import { dataDirOf, withRegistry } from './registry-target.ts';
 
 /** Lines of a list that are printed; JSON has all that the registry reports. */
 const MAX_LINES = 200;
 
 /** Counts what is stored. */
 export async function statsCommand(options: MaintenanceCommandOptions, context: Context): Promise<void> {
-  const stats = await either(options, context, {
+  const stats = await withRegistry(options, context, {
     running: (registry) => registry.get('stats') as Promise<RegistryStats>,
     data: (data) => data.stats(),
   });
@@ -73,7 +69,7 @@ export async function collectCommand(options: CollectCommandOptions, context: Co
     ...(grace === undefined ? {} : { graceMs: grace }),
   };
   requireNoFleet(options.data, rules, context);
-  const report = await either(options, context, {
+  const report = await withRegistry(options, context, {
     running: (registry) => registry.post('collections', wanted) as Promise<CollectionReport>,
     data: (data) => data.collect({ ...wanted, signal: context.signal }),
     maintenance: rules,
@@ -142,7 +138,7 @@ export async function scrubCommand(options: ScrubCommandOptions, context: Contex
     ...(options.rate === undefined ? {} : { bytesPerSecond: options.rate }),
     ...(options.restart === undefined ? {} : { restart: options.restart }),
   };
-  const report = await either(options, context, {
+  const report = await withRegistry(options, context, {
     running: (registry) => registry.post('scrubs', wanted) as Promise<ScrubReport>,
     data: (data) => data.scrub({ ...wanted, signal: context.signal }),
   });
@@ -164,7 +160,7 @@ export async function scrubCommand(options: ScrubCommandOptions, context: Contex
 
 /** Compares metadata and files; exit code 1 when something is missing. */
 export async function verifyCommand(options: MaintenanceCommandOptions, context: Context): Promise<void> {
-  const report = await either(options, context, {
+  const report = await withRegistry(options, context, {
     running: (registry) => registry.get('verify') as Promise<VerifyReport>,
     data: (data) => data.verify({ thorough: true, signal: context.signal }),
   });
@@ -189,7 +185,7 @@ export async function verifyCommand(options: MaintenanceCommandOptions, context:
 /** Writes a backup; exit code 1 when a blob is missing from it. */
 export async function backupCommand(options: BackupCommandOptions, context: Context): Promise<void> {
   const to = pathOf(context, options.to);
-  const report = await either(options, context, {
+  const report = await withRegistry(options, context, {
     running: (registry) =>
       registry.withBackup((source) =>
         writeBackup(source, to, { now: systemClock.now(), signal: context.signal }),
@@ -220,79 +216,6 @@ function printCopy(
     );
   });
   if (report.missing.length > 0) context.exitWith(1);
-}
-
-/** Works on a registry that runs, or on the folder of one that does not. */
-async function either<T>(
-  options: MaintenanceCommandOptions,
-  context: Context,
-  work: {
-    readonly running: (registry: RegistryAdministration) => Promise<T>;
-    readonly data: (data: RegistryData) => Promise<T>;
-    readonly maintenance?: MaintenanceOptions;
-  },
-): Promise<T> {
-  if (options.registry === undefined) return await onData(options.data, context, work);
-  const host = URL.canParse(options.registry) ? new URL(options.registry).host : '';
-  const registry = new RegistryAdministration({
-    url: options.registry,
-    credential: await credentialFor(context, host, options.creds),
-    ca: options.ca === undefined ? undefined : await readUserFile(context, options.ca),
-    env: context.env,
-    signal: context.signal,
-  });
-  try {
-    return await work.running(registry);
-  } finally {
-    registry.close();
-  }
-}
-
-async function onData<T>(
-  folder: string,
-  context: Context,
-  work: {
-    readonly data: (data: RegistryData) => Promise<T>;
-    readonly maintenance?: MaintenanceOptions;
-  },
-): Promise<T> {
-  const dataDir = dataDirOf(pathOf(context, folder));
-  let data: RegistryData;
-  try {
-    data = await openRegistryData({
-      dataDir,
-      ...(work.maintenance === undefined ? {} : { maintenance: work.maintenance }),
-    });
-  } catch (error) {
-    throw folderError(error, folder);
-  }
-  try {
-    return await work.data(data);
-  } finally {
-    await data.close();
-  }
-}
-
-/** The folder of the registry: this one, or the one that a home has below it. */
-function dataDirOf(root: string): string {
-  return existsSync(join(root, 'metadata.db')) ? root : layoutOf(root).registry;
-}
-
-function folderError(error: unknown, folder: string): unknown {
-  if (!(error instanceof RegistrySetupError)) return error;
-  if (error.code === 'DataDirectoryInUse') {
-    return new CliError('DataDirInUse', `a registry runs on ${folder}`, {
-      hint: 'name it with --registry https://host:port, or stop it first',
-      cause: error,
-    });
-  }
-  if (error.code === 'DataDirectoryMissing') {
-    return new CliError('NotFound', `there is no registry in ${folder}`, {
-      hint: 'name its folder with --data, or a registry that runs with --registry',
-      cause: error,
-    });
-  }
-  return error;
 }
 
 function print(

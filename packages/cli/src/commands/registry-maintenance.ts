@@ -1,14 +1,10 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { Context } from '../context.ts';
 import { durationOption } from '../options.ts';
+import { addRegistryTarget, formatOption, type RegistryTarget } from './registry-target.ts';
 
 /** Options of the commands that look after what a registry stores. */
-export interface MaintenanceCommandOptions {
-  readonly data: string;
-  /** The URL of a registry that runs; its folder is worked on when there is none. */
-  readonly registry?: string;
-  readonly creds?: string;
-  readonly ca?: string;
+export interface MaintenanceCommandOptions extends RegistryTarget {
   readonly output: 'text' | 'json';
 }
 
@@ -43,17 +39,7 @@ export interface RestoreCommandOptions {
 /** `mural registry stats|gc|scrub|verify|backup|restore`. */
 export function addRegistryMaintenance(registry: Command, context: Context): void {
   const verb = (name: string, description: string): Command =>
-    registry
-      .command(name)
-      .description(description)
-      .option('--data <dir>', 'folder of a registry that does not run', '.mural-registry')
-      .option('--registry <url>', 'a registry that runs, such as https://127.0.0.1:5000, in place of --data')
-      .option(
-        '--creds <user:password>',
-        "of an account with full rights; those of docker's config.json unless given",
-      )
-      .option('--ca <file>', 'CA (PEM) to trust beside those of the system')
-      .addOption(formatOption());
+    addRegistryTarget(registry.command(name).description(description)).addOption(formatOption());
   verb('stats', 'count what is stored').action(async (options: MaintenanceCommandOptions) => {
     const { statsCommand } = await actions();
     await statsCommand(options, context);
@@ -105,10 +91,6 @@ export function addRegistryMaintenance(registry: Command, context: Context): voi
 /** Loaded when they are needed. */
 async function actions() {
   return import('./registry-maintenance-actions.ts');
-}
-
-function formatOption(): Option {
-  return new Option('-o, --output <format>', 'text or json').choices(['text', 'json']).default('text');
 }
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, Ki: 1024, Mi: 1024 ** 2, Gi: 1024 ** 3 };

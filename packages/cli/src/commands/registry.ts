@@ -4,6 +4,7 @@ import type { Context } from '../context.ts';
 import { addressOption, portOption } from '../options.ts';
 import { addRegistryMigrate } from './registry-migrate.ts';
 import { addRegistryMaintenance } from './registry-maintenance.ts';
+import { addRegistryLeases } from './registry-leases.ts';
 import { addRobot } from './robot.ts';
 import { LOG_LEVELS } from './run.ts';
 
@@ -24,7 +25,7 @@ export interface ServeOptions {
   readonly logLevel: string;
 }
 
-/** `mural registry serve|migrate|robot|stats|gc|scrub|verify|backup|restore`. */
+/** `mural registry serve|migrate|robot|lease|stats|gc|scrub|verify|backup|restore`. */
 export function addRegistry(program: Command, context: Context): void {
   const registry = program
     .command('registry')
@@ -32,6 +33,7 @@ export function addRegistry(program: Command, context: Context): void {
   addRegistryMigrate(registry, context);
   addRobot(registry, context);
   addRegistryMaintenance(registry, context);
+  addRegistryLeases(registry, context);
   registry
     .command('serve')
     .description('run the OCI registry')

@@ -1,6 +1,9 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { Context } from '../context.ts';
 import { durationOption } from '../options.ts';
+import { addRegistryTarget, formatOption, type RegistryTarget } from './registry-target.ts';
+
+const FOLDER = 'folder of a registry on this machine, which may be serving';
 
 /** What a robot may do with the repositories of a pattern, as it stands on the command line. */
 export interface Allowed {
@@ -9,8 +12,7 @@ export interface Allowed {
 }
 
 /** Options of `mural registry robot …`. */
-export interface RobotOptions {
-  readonly data: string;
+export interface RobotOptions extends RegistryTarget {
   readonly allow?: readonly Allowed[];
   readonly description?: string;
   /** In milliseconds. */
@@ -24,12 +26,7 @@ export interface RobotOptions {
 export function addRobot(registry: Command, context: Context): void {
   const robot = registry.command('robot').description('accounts with generated secrets, for machines');
   const verb = (name: string, description: string): Command =>
-    robot
-      .command(name)
-      .description(description)
-      .option('--data <dir>', 'folder of the registry; it may be serving', '.mural-registry');
-  const output = (): Option =>
-    new Option('-o, --output <format>', 'text or json').choices(['text', 'json']).default('text');
+    addRegistryTarget(robot.command(name).description(description), FOLDER);
   verb('create', 'make an account; its secret is printed once')
     .argument('<name>', 'it signs in as robot+<name>')
     .requiredOption(
@@ -39,13 +36,13 @@ export function addRobot(registry: Command, context: Context): void {
     )
     .option('--expires <duration>', 'ends after this long, such as 720h; never unless given', durationOption)
     .option('--description <text>', 'what it is for')
-    .addOption(output())
+    .addOption(formatOption())
     .action(async (name: string, options: RobotOptions) => {
       const { createRobot } = await actions();
       await createRobot(name, options, context);
     });
   verb('list', 'list the accounts')
-    .addOption(output())
+    .addOption(formatOption())
     .action(async (options: RobotOptions) => {
       const { listRobots } = await actions();
       await listRobots(options, context);
@@ -53,7 +50,7 @@ export function addRobot(registry: Command, context: Context): void {
   verb('rotate', 'make another secret for an account; it is printed once')
     .argument('<name>', 'of the account')
     .option('--overlap <duration>', 'how long the secret until now stays good', durationOption, 3_600_000)
-    .addOption(output())
+    .addOption(formatOption())
     .action(async (name: string, options: RobotOptions) => {
       const { rotateRobot } = await actions();
       await rotateRobot(name, options, context);

@@ -1,12 +1,9 @@
-import { rfc3339 } from '@mural/core';
 import type { Caller } from '../auth/caller.ts';
 import { RegistryError } from '../errors.ts';
 import { type Exchange, refuse, sendJson } from '../http/exchange.ts';
 import { requireDigest, requireRepository } from '../http/request.ts';
-import { hasBlob, hasManifest } from '../mirror/repository.ts';
-import type { Digest } from '../names.ts';
+import { leaseDocument, leasesOf } from '../maintenance/leases.ts';
 import type { Lease, LeaseKey, Leases } from '../store/leases.ts';
-import type { Store } from '../store/store.ts';
 import { endOf, fieldsOf, invalid, pageSizeOf, parametersOf, unknown } from './request.ts';
 
 const HOUR_MS = 3_600_000;
@@ -16,11 +13,6 @@ const MAX_IN_REPOSITORY = 50_000;
 /** In all repositories, for one who is no administrator. */
 const MAX_OF_READER = 1000;
 const MAX_HOLDER = 255;
-
-/** A lease as it is told; a time is in RFC 3339. */
-interface LeaseDocument extends Omit<Lease, 'until'> {
-  readonly until: string;
-}
 
 /**
  * Leases over the wire: `GET`, `PUT` and `DELETE` of `leases`.
@@ -48,7 +40,7 @@ function listLeases({ query, caller, store, response }: Exchange, own: string): 
   if (repository !== undefined) requireAccess(caller, requireRepository(repository));
   const named = asked.holder === undefined ? undefined : holderOf(caller, own, asked.holder);
   const limit = pageSizeOf(asked.n);
-  const page = store.metadata.holds.leases.page({
+  const page = leasesOf(store).list({
     repository,
     holder: caller.administers ? named : own,
     after: asked.last === undefined ? undefined : keyOf(asked.last),
@@ -58,7 +50,9 @@ function listLeases({ query, caller, store, response }: Exchange, own: string): 
   const last = page.length > limit ? shown.at(-1) : undefined;
   sendJson(response, 200, {
     // Whoever may not read a repository any more is told nothing of it.
-    leases: shown.filter((lease) => caller.administers || caller.allows('read', lease.repository)).map(told),
+    leases: shown
+      .filter((lease) => caller.administers || caller.allows('read', lease.repository))
+      .map(leaseDocument),
     ...(last === undefined ? {} : { next: `${last.repository} ${last.digest} ${last.holder}` }),
   });
 }
@@ -81,13 +75,9 @@ async function putLease(exchange: Exchange, own: string): Promise<void> {
   const longest = caller.administers ? MAX_TIME.administrator : MAX_TIME.reader;
   if (until - now > longest) throw invalid(`this account may hold content for ${longest / HOUR_MS}h at most`);
   const lease = { repository, digest, holder, until };
-  // From here to the lease in one turn: no collection comes between.
-  requireContent(store, repository, digest);
-  const { leases } = store.metadata.holds;
-  requireRoom(leases, lease, caller);
-  leases.set(lease);
-  await store.database.durable();
-  sendJson(response, 200, told(lease));
+  requireRoom(store.metadata.holds.leases, lease, caller);
+  await leasesOf(store).set(lease);
+  sendJson(response, 200, leaseDocument(lease));
 }
 
 /** `DELETE leases?repository=&digest=&holder=`: one's own on a digest, or all in a repository. */
@@ -97,11 +87,10 @@ async function removeLeases({ query, caller, store, response }: Exchange, own: s
   requireAccess(caller, repository);
   const digest = asked.digest === undefined ? undefined : requireDigest(asked.digest);
   const holder = holderOf(caller, own, asked.holder ?? own);
-  const removed = store.metadata.holds.leases.remove({ repository, digest, holder });
+  const removed = await leasesOf(store).remove({ repository, digest, holder });
   if (removed === 0) {
     throw new RegistryError('LeaseUnknown', 'There is no such lease of this holder.', { facts: { holder } });
   }
-  await store.database.durable();
   sendJson(response, 200, { removed });
 }
 
@@ -119,19 +108,6 @@ function holderOf(caller: Caller, own: string, holder: string): string {
   throw new RegistryError('Denied', 'Only administrators hold content under another name than their own.');
 }
 
-/** @throws RegistryError `NameUnknown`, `ManifestUnknown` */
-function requireContent(store: Store, repository: string, digest: Digest): void {
-  if (store.metadata.repository(repository) === undefined) {
-    throw new RegistryError('NameUnknown', 'The registry has no such repository.', {
-      facts: { name: repository },
-    });
-  }
-  if (hasManifest(store, repository, digest) || hasBlob(store, repository, digest)) return;
-  throw new RegistryError('ManifestUnknown', 'The repository has no manifest and no blob of this digest.', {
-    facts: { name: repository, digest },
-  });
-}
-
 /** @throws RegistryError `QuotaExceeded` */
 function requireRoom(leases: Leases, lease: Lease, caller: Caller): void {
   if (leases.until(lease) > 0) return;
@@ -145,10 +121,6 @@ function requireRoom(leases: Leases, lease: Lease, caller: Caller): void {
   leases.prune();
   const why = full();
   if (why !== undefined) throw new RegistryError('QuotaExceeded', why);
-}
-
-function told({ repository, digest, holder, until }: Lease): LeaseDocument {
-  return { repository, digest, holder, until: rfc3339(until) };
 }
 
 /** What a page ended with: a name and a digest have no spaces. */

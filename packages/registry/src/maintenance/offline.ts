@@ -3,10 +3,12 @@ import { join } from 'node:path';
 import { type Clock, type Logger, silentLogger, systemClock } from '@mural/core';
 import { RegistrySetupError } from '../errors.ts';
 import { Store } from '../store/store.ts';
+import { leasesOf, type RegistryLeases } from './leases.ts';
 import { Maintenance, type MaintenanceOptions, type RegistryMaintenance } from './maintenance.ts';
 
 /** The data folder of a registry that does not run. */
 export interface RegistryData extends RegistryMaintenance {
+  readonly leases: RegistryLeases;
   close(): Promise<void>;
 }
 
@@ -51,6 +53,7 @@ export async function openRegistryData(options: RegistryDataOptions): Promise<Re
     const maintenance = new Maintenance({ store, clock, log, options: options.maintenance ?? {} });
     return {
       setRules: (rules) => maintenance.setRules(rules),
+      leases: leasesOf(store),
       lease: (...args) => maintenance.lease(...args),
       collect: (...args) => maintenance.collect(...args),
       scrub: (...args) => maintenance.scrub(...args),
