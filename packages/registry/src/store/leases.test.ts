@@ -79,6 +79,7 @@ it('are what was set and not removed and has not ended, whatever happens in betw
           expect(leases.has('a', digest)).toBe(expected);
         }
       }
+      await clock.advance(1000);
       leases.prune();
       const lasting = model.lasting(clock.now());
       expect(leases.countIn('a/b')).toBe(lasting.filter(({ repository }) => repository === 'a/b').length);

@@ -24,6 +24,9 @@ export interface LeaseQuery {
   readonly limit: number;
 }
 
+/** How often what has ended is looked for at most, in milliseconds: a look is at every lease. */
+const PRUNE_EVERY = 1000;
+
 interface Held {
   readonly digests: Map<Digest, Map<string, number>>;
   count: number;
@@ -40,6 +43,7 @@ export class Leases {
   readonly #clock: Clock;
   readonly #repositories = new Map<string, Held>();
   readonly #holders = new Map<string, number>();
+  #prunedAt = -Infinity;
 
   constructor(database: Database, clock: Clock) {
     this.#database = database;
@@ -146,9 +150,11 @@ export class Leases {
     }));
   }
 
-  /** Forgets what has ended. */
+  /** Forgets what has ended, unless that was done within the last second. */
   prune(): void {
     const now = this.#clock.now();
+    if (Math.abs(now - this.#prunedAt) < PRUNE_EVERY) return;
+    this.#prunedAt = now;
     const ended: LeaseKey[] = [];
     for (const [repository, { digests }] of this.#repositories) {
       for (const [digest, holders] of digests) {
