@@ -12,8 +12,8 @@ export interface Target {
 /** The answer to one request. Bodies are counted and dropped. */
 export interface Answer {
   readonly status: number;
-  /** Names in lower case. */
-  readonly headers: ReadonlyMap<string, string>;
+  /** The lines of the head. */
+  readonly head: string;
   readonly bytes: number;
 }
 
@@ -25,7 +25,7 @@ interface Pending {
 
 interface Reading {
   readonly status: number;
-  readonly headers: ReadonlyMap<string, string>;
+  readonly head: string;
   /** Bytes of the body still to come; `undefined` for a chunked one. */
   left: number | undefined;
   bytes: number;
@@ -36,6 +36,7 @@ interface Reading {
 const HEAD_END = Buffer.from('\r\n\r\n');
 const LAST_CHUNK = Buffer.from('0\r\n\r\n');
 const MAX_HEAD = 64 * 1024;
+const NOTHING = Buffer.alloc(0);
 
 /**
  * One keep-alive connection, one request at a time. It parses no more than it must, so that the server
@@ -44,7 +45,7 @@ const MAX_HEAD = 64 * 1024;
 export class Connection {
   readonly #socket: Socket;
   #pending: Pending | undefined;
-  #head: Buffer = Buffer.alloc(0);
+  #head: Buffer = NOTHING;
   #reading: Reading | undefined;
 
   private constructor(socket: Socket) {
@@ -69,9 +70,9 @@ export class Connection {
     if (this.#pending !== undefined) throw new Error('the connection is busy');
     return new Promise((resolve, reject) => {
       this.#pending = { hasBody, resolve, reject };
-      this.#socket.cork();
+      if (request.length > 1) this.#socket.cork();
       for (const part of request) this.#socket.write(part);
-      this.#socket.uncork();
+      if (request.length > 1) this.#socket.uncork();
     });
   }
 
@@ -92,13 +93,11 @@ export class Connection {
     }
     const text = this.#head.toString('latin1', 0, end);
     const rest = this.#head.subarray(end + HEAD_END.length);
-    this.#head = Buffer.alloc(0);
+    this.#head = NOTHING;
     const status = Number(text.slice(9, 12));
-    const headers = headersOf(text);
-    const chunked = headers.get('transfer-encoding') === 'chunked';
     const hasBody = (this.#pending?.hasBody ?? false) && status !== 204 && status !== 304;
-    const left = !hasBody ? 0 : chunked ? undefined : Number(headers.get('content-length') ?? 0);
-    this.#reading = { status, headers, left, bytes: 0, tail: Buffer.alloc(0) };
+    const left = hasBody ? lengthIn(text) : 0;
+    this.#reading = { status, head: text, left, bytes: 0, tail: NOTHING };
     this.#body(this.#reading, rest);
   }
 
@@ -114,7 +113,7 @@ export class Connection {
     const pending = this.#pending;
     this.#pending = undefined;
     this.#reading = undefined;
-    pending?.resolve({ status: reading.status, headers: reading.headers, bytes: reading.bytes });
+    pending?.resolve({ status: reading.status, head: reading.head, bytes: reading.bytes });
   }
 
   #fail(error: Error): void {
@@ -137,12 +136,14 @@ export function requestHead(
   );
 }
 
-function headersOf(text: string): Map<string, string> {
-  const lines = text.split('\r\n').slice(1);
-  return new Map(
-    lines.map((line) => {
-      const colon = line.indexOf(':');
-      return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()];
-    }),
-  );
+/** The value of a header in the head of an answer. */
+export function headerIn(head: string, name: string): string | undefined {
+  return new RegExp(`^${name}:[ \\t]*(.*)$`, 'im').exec(head)?.[1]?.trim();
+}
+
+/** Bytes of the body; undefined for a chunked one. */
+function lengthIn(head: string): number | undefined {
+  const length = /\ncontent-length: *(\d+)/i.exec(head)?.[1];
+  if (length !== undefined) return Number(length);
+  return headerIn(head, 'transfer-encoding') === 'chunked' ? undefined : 0;
 }

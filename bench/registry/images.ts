@@ -1,5 +1,5 @@
 import { createHash, randomFillSync } from 'node:crypto';
-import { type Answer, Connection, requestHead, type Target } from './connection.ts';
+import { type Answer, Connection, headerIn, requestHead, type Target } from './connection.ts';
 
 const MANIFEST_TYPE = 'application/vnd.oci.image.manifest.v1+json';
 /** First bytes of a blob, which make it another one. */
@@ -106,8 +106,8 @@ export class RepositoryClient {
 
   async #putBlob(parts: readonly Buffer[], length: number, digest: string): Promise<void> {
     const post = this.#head('POST', `/v2/${this.#repository}/blobs/uploads/`, { 'content-length': 0 });
-    const { headers } = expect(await this.#connection.send([post]), 202);
-    const location = new URL(headers.get('location') ?? '', `http://${this.#target.host}`);
+    const { head } = expect(await this.#connection.send([post]), 202);
+    const location = new URL(headerIn(head, 'location') ?? '', `http://${this.#target.host}`);
     location.searchParams.set('digest', digest);
     const put = this.#head('PUT', `${location.pathname}${location.search}`, {
       'content-type': 'application/octet-stream',
