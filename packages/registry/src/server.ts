@@ -1,9 +1,3 @@
-import { createServer, type Server } from 'node:http';
-import {
-  createServer as createTlsServer,
-  type Server as TlsServer,
-  type ServerOptions as TlsServerOptions,
-} from 'node:https';
 import { type AddressInfo, isIP } from 'node:net';
 import { type Clock, isLoopbackHost, type Logger, silentLogger, systemClock } from '@mural/core';
 import { Access, type AccessOptions } from './auth/access.ts';
@@ -12,7 +6,7 @@ import type { RobotAccounts } from './auth/robots.ts';
 import type { RegistryUser } from './auth/users.ts';
 import { RegistrySetupError } from './errors.ts';
 import { Administration } from './http/administration.ts';
-import { createHandler, type Handler } from './http/handler.ts';
+import { createHandler } from './http/handler.ts';
 import {
   checkMaintenance,
   Maintenance,
@@ -30,6 +24,7 @@ import type { Disk } from './store/disk.ts';
 import { Store } from './store/store.ts';
 import type { UploadLimits } from './store/uploads.ts';
 import { Tls, type TlsMaterial } from './tls.ts';
+import { Front } from './wire/front.ts';
 
 /** How {@link startRegistry} sets a registry up. */
 export interface RegistryOptions extends AccessOptions {
@@ -121,12 +116,6 @@ const UPLOADS: UploadLimits = {
   bytes: 1024 ** 4,
 };
 const USE_MS = 15 * 60_000;
-const KEEP_ALIVE_MS = 75_000;
-const HEADERS_MS = 20_000;
-const IDLE_MS = 120_000;
-const DRAIN_MS = 5_000;
-const MAX_HEADER_BYTES = 32 * 1024;
-const MAX_CONNECTIONS = 20_000;
 
 /**
  * Starts the embedded registry: distribution-spec 1.1 with the end points of its main branch.
@@ -159,33 +148,31 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
     mirrors: () => mirrors?.states ?? [],
   });
   const handler = createHandler({
-    mirrors,
-    ...{ administration, operations, events },
-    store,
-    access,
-    clock,
+    ...{ mirrors, administration, operations, events, store, access, clock },
     sparseManifests: options.sparseManifests ?? false,
     log,
     accessLog: options.accessLog ?? silentLogger,
   });
-  const active = new ActiveRequests(handler);
-  const tls = options.tls === undefined ? undefined : new Tls(options.tls, options.clientCertificates);
-  const server = serve(active.handler, options, { tls, access });
+  const front = new Front({
+    serve: handler,
+    tls: tlsOf(options),
+    secured: (socket) => access.opened(socket),
+    now: () => clock.now(),
+    headersMs: options.headersTimeoutMs,
+    idleMs: options.idleTimeoutMs,
+  });
   try {
-    await listenOn(server, listen, options.port);
+    await front.listen(listen, options.port);
   } catch (error) {
     await operations.close();
     await webhooks.close();
     await access.close();
     await store.close();
-    throw new RegistrySetupError('ListenFailed', 'The registry cannot listen on this address.', {
-      cause: error,
-      facts: { listen, port: options.port },
-    });
+    throw error;
   }
   maintenance.start();
   await mirrors?.start();
-  const host = hostOf(server.address(), listen);
+  const host = hostOf(front.address, listen);
   webhooks.start(host);
   return {
     url: `${options.tls === undefined ? 'http' : 'https'}://${host}`,
@@ -199,12 +186,11 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
     onEvent: (listener, actions = TOLD) => events.subscribe(actions, listener),
     rotateTokenKey: () => access.tokens?.rotate(),
     setTls: (material) => {
-      if ('setSecureContext' in server && tls?.use(server, material) === true)
-        access.certificates.forgetAll();
+      if (front.setTls(material)) access.certificates.forgetAll();
     },
     close: async () => {
       operations.health.stopping();
-      await shutDown(server, active, () => mirrors?.stop());
+      await front.close(() => mirrors?.stop());
       await mirrors?.close();
       await administration.close();
       await maintenance.stop();
@@ -216,23 +202,8 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
   };
 }
 
-/** Counts what is running, so that the store is closed after the last request and not under it. */
-class ActiveRequests {
-  readonly handler: Handler;
-  readonly #running = new Set<Promise<void>>();
-
-  constructor(handler: Handler) {
-    this.handler = async (request, response, options) => {
-      const running = handler(request, response, options);
-      this.#running.add(running);
-      await running;
-      this.#running.delete(running);
-    };
-  }
-
-  async ended(): Promise<void> {
-    await Promise.all(this.#running);
-  }
+function tlsOf({ tls, clientCertificates }: RegistryOptions): Tls | undefined {
+  return tls === undefined ? undefined : new Tls(tls, clientCertificates);
 }
 
 function openStore(options: RegistryOptions, clock: Clock, log: Logger): Promise<Store> {
@@ -290,60 +261,6 @@ async function openOperations(
   }
 }
 
-function serve(
-  handler: Handler,
-  options: RegistryOptions,
-  { tls, access }: { readonly tls: Tls | undefined; readonly access: Access },
-): Server | TlsServer {
-  const settings = {
-    maxHeaderSize: MAX_HEADER_BYTES,
-    headersTimeout: options.headersTimeoutMs ?? HEADERS_MS,
-    connectionsCheckingInterval: Math.min(options.headersTimeoutMs ?? HEADERS_MS, 10_000),
-    // Of a whole request: a large layer over a slow link takes as long as it takes, but never falls silent.
-    requestTimeout: 0,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    noDelay: true,
-    highWaterMark: 256 * 1024,
-  };
-  const server =
-    tls === undefined ? createServer(settings) : serveTls({ ...settings, ...tls.options }, access);
-  server.timeout = options.idleTimeoutMs ?? IDLE_MS;
-  server.maxConnections = MAX_CONNECTIONS;
-  server.on('request', (request, response) => void handler(request, response));
-  server.on(
-    'checkContinue',
-    (request, response) => void handler(request, response, { expectsContinue: true }),
-  );
-  return server;
-}
-
-function serveTls(settings: TlsServerOptions, access: Access): TlsServer {
-  const server = createTlsServer(settings);
-  server.on('secureConnection', (socket) => access.opened(socket));
-  return server;
-}
-
-async function listenOn(server: Server | TlsServer, listen: string, port: number): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<undefined>();
-  server.once('error', reject);
-  server.listen({ host: listen, port }, () => resolve(undefined));
-  await promise;
-  server.off('error', reject);
-}
-
-/** @param stop ends what requests may still wait for when nobody waits for them any more */
-async function shutDown(server: Server | TlsServer, active: ActiveRequests, stop: () => void): Promise<void> {
-  const closed = new Promise<void>((resolve) => {
-    server.close(() => resolve());
-  });
-  server.closeIdleConnections();
-  const force = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
-  await closed;
-  clearTimeout(force);
-  stop();
-  await active.ended();
-}
-
 function requireSafe(options: RegistryOptions, listen: string): void {
   if (options.clientCertificates !== undefined && options.tls === undefined) {
     throw new RegistrySetupError('ListenInsecure', 'Client certificates need TLS.', { facts: { listen } });
@@ -372,8 +289,8 @@ function requireSafe(options: RegistryOptions, listen: string): void {
   }
 }
 
-function hostOf(address: AddressInfo | string | null, listen: string): string {
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
+function hostOf(address: AddressInfo | undefined, listen: string): string {
+  const port = address?.port ?? 0;
   const name = listen === '0.0.0.0' || listen === '::' ? '127.0.0.1' : listen;
   return isIP(name) === 6 ? `[${name}]:${port}` : `${name}:${port}`;
 }

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { HttpRequest } from '../wire/message.ts';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type Clock, type Logger, SingleFlight } from '@mural/core';
@@ -144,7 +144,7 @@ export class Access {
    * @throws UnauthorizedError for credentials that are wrong or cannot be read
    * @throws RegistryError `TooManyRequests` with `Retry-After`, `IssuerUnavailable`
    */
-  authenticate(request: IncomingMessage): Caller | Promise<Caller> {
+  authenticate(request: Pick<HttpRequest, 'headers' | 'socket'>): Caller | Promise<Caller> {
     const header = request.headers.authorization;
     if (header === undefined || header === NO_CREDENTIALS) {
       return this.#byCertificate(request.socket) ?? this.#anonymous;

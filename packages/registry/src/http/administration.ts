@@ -71,7 +71,7 @@ export class Administration {
       await this.#backups.answer(exchange, rest);
       return;
     }
-    const endpoint = this.#endpoints[`${request.method ?? ''} ${topic}`];
+    const endpoint = this.#endpoints[`${request.method} ${topic}`];
     if (endpoint === undefined) throw unknown();
     await endpoint(exchange);
   }

@@ -1,8 +1,9 @@
 import { RegistryError } from '../errors.ts';
 import type { Digest } from '../names.ts';
-import { type Exchange, type Headers, matchesEtag, send, sendHead } from './exchange.ts';
+import { type Exchange, matchesEtag, send, sendHead } from './exchange.ts';
 import { type ByteRange, parseRange } from './range.ts';
 import { sendFile } from './send-file.ts';
+import type { Headers } from '../wire/message.ts';
 
 /** `GET` and `HEAD` of a blob (end-2), whole or one range of it. */
 export async function getBlob(exchange: Exchange, name: string, digest: Digest): Promise<void> {

@@ -1,10 +1,10 @@
-import type { IncomingMessage } from 'node:http';
 import { TLSSocket } from 'node:tls';
 import type { Access } from '../auth/access.ts';
 import type { Refusal } from '../auth/caller.ts';
 import type { RegistryAction } from '../auth/policy.ts';
 import { scopeOf } from '../auth/scope.ts';
 import type { Route } from './request.ts';
+import type { HttpRequest } from '../wire/message.ts';
 
 /** Path of the token endpoint. */
 export const TOKEN_PATH = '/token';
@@ -33,13 +33,13 @@ export function neededActions(route: Route, method: string): readonly RegistryAc
  */
 export function challengeOf(
   access: Pick<Access, 'tokens' | 'realm'>,
-  request: IncomingMessage,
+  request: HttpRequest,
   refused: { readonly route: Route | undefined; readonly refusal: Refusal },
 ): string {
   const { tokens } = access;
   if (tokens === undefined) return BASIC_CHALLENGE;
   const { route, refusal } = refused;
-  const scope = route === undefined ? undefined : scopeFor(route, request.method ?? '');
+  const scope = route === undefined ? undefined : scopeFor(route, request.method);
   const parameters = [
     ['realm', access.realm ?? `${baseOf(request)}${TOKEN_PATH}`],
     ['service', tokens.service],
@@ -57,7 +57,7 @@ function scopeFor(route: Route, method: string): string | undefined {
 }
 
 /** Where the client reached us, as it says itself; a header that is no host is not repeated. */
-export function baseOf(request: IncomingMessage): string {
+export function baseOf(request: HttpRequest): string {
   const { socket } = request;
   const scheme = socket instanceof TLSSocket ? 'https' : 'http';
   const host = request.headers.host ?? '';

@@ -1,19 +1,16 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Caller, UnauthorizedError } from '../auth/caller.ts';
 import type { RegistryAction } from '../auth/policy.ts';
 import { RegistryError } from '../errors.ts';
 import type { Events } from '../ops/events.ts';
 import { REQUEST_ID, requestIdOf } from '../ops/request-id.ts';
 import type { Store } from '../store/store.ts';
-import { steady } from './body-rate.ts';
-
-/** Headers of an answer, in lower case. */
-export type Headers = Record<string, string | number>;
+import { type Body, readUpTo } from '../store/body.ts';
+import type { Headers, HttpRequest, HttpResponse } from '../wire/message.ts';
 
 /** One request with everything that its endpoint needs to answer it. */
 export interface Exchange {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly request: HttpRequest;
+  readonly response: HttpResponse;
   readonly query: URLSearchParams;
   readonly caller: Caller;
   readonly store: Store;
@@ -22,8 +19,6 @@ export interface Exchange {
   readonly sparseManifests: boolean;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
-  /** The body has been asked for with `Expect: 100-continue` and not yet been invited. */
-  expectsContinue: boolean;
 }
 
 /**
@@ -49,26 +44,24 @@ const BASE_HEADERS: Headers = {
 };
 
 /** Answers with a status, headers and, unless the request is a HEAD, a body. */
-export function send(
-  response: ServerResponse,
-  status: number,
-  headers: Headers,
-  body?: string | Buffer,
-): void {
+export function send(response: HttpResponse, status: number, headers: Headers, body?: string | Buffer): void {
   const bodyless = status === 204 || status === 304;
-  const length = bodyless ? {} : { 'content-length': body === undefined ? 0 : Buffer.byteLength(body) };
-  sendHead(response, status, { ...length, ...headers });
+  if (bodyless || 'content-length' in headers) sendHead(response, status, headers);
+  else {
+    const length = body === undefined ? 0 : Buffer.byteLength(body);
+    sendHead(response, status, { 'content-length': length, ...headers });
+  }
   response.end(response.req.method === 'HEAD' || bodyless ? undefined : body);
 }
 
 /** Answers with the status and headers of a body that follows. */
-export function sendHead(response: ServerResponse, status: number, headers: Headers): void {
+export function sendHead(response: HttpResponse, status: number, headers: Headers): void {
   response.writeHead(status, { ...BASE_HEADERS, [REQUEST_ID]: requestIdOf(response), ...headers });
 }
 
 /** Answers with a JSON document. */
 export function sendJson(
-  response: ServerResponse,
+  response: HttpResponse,
   status: number,
   value: unknown,
   headers: Headers = {},
@@ -77,7 +70,7 @@ export function sendJson(
 }
 
 /** Answers with the JSON of distribution-spec, "Error codes". */
-export function sendError(response: ServerResponse, error: RegistryError): void {
+export function sendError(response: HttpResponse, error: RegistryError): void {
   const entry = {
     code: error.ociCode,
     message: error.message,
@@ -87,38 +80,33 @@ export function sendError(response: ServerResponse, error: RegistryError): void 
 }
 
 /**
- * The body of a request as it arrives. Leaving the loop early does not tear the connection down, so
- * that the request can still be answered.
+ * The body of a request.
  *
  * @throws RegistryError `EncodingUnsupported`; `RequestTooSlow` while it is read
  */
-export function bodyOf(exchange: Exchange): AsyncIterable<Buffer> {
-  const { request, response } = exchange;
+export function bodyOf({ request }: Pick<Exchange, 'request'>): Body {
   const encoding = request.headers['content-encoding'];
   if (encoding !== undefined && encoding !== 'identity') {
     throw new RegistryError('EncodingUnsupported', 'Bodies are taken as they are, without a content coding.');
   }
-  if (exchange.expectsContinue) {
-    exchange.expectsContinue = false;
-    response.writeContinue();
-  }
-  const body = {
-    [Symbol.asyncIterator]: () => request.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>,
-  };
-  return steady(body, exchange.now);
+  return request.body();
+}
+
+/** Bytes of a body, where the client says so: what is no number has been refused. */
+export function lengthOf({ request }: Pick<Exchange, 'request'>): number | undefined {
+  const length = request.headers['content-length'];
+  return length === undefined ? undefined : Number(length);
 }
 
 /** Reads a whole body. Returns undefined, at once, when it is larger than `limit` bytes. */
-export async function readBody(exchange: Exchange, limit: number): Promise<Buffer | undefined> {
-  if (Number(exchange.request.headers['content-length'] ?? 0) > limit) return undefined;
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of bodyOf(exchange)) {
-    length += chunk.length;
-    if (length > limit) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, length);
+export async function readBody(
+  exchange: Pick<Exchange, 'request'>,
+  limit: number,
+): Promise<Buffer | undefined> {
+  const length = lengthOf(exchange);
+  if ((length ?? 0) > limit) return undefined;
+  const bytes = await readUpTo(bodyOf(exchange), limit, length);
+  return bytes.length > limit ? undefined : bytes;
 }
 
 /** Whether the `If-None-Match` of a request names this entity tag (RFC 9110, 13.1.2). */

@@ -1,4 +1,3 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Clock, type Logger, MuralError, systemCode } from '@mural/core';
 import { OciError } from '@mural/oci';
 import type { Access } from '../auth/access.ts';
@@ -10,6 +9,7 @@ import { nameRequest, requestIdOf } from '../ops/request-id.ts';
 import { CLIENT_GONE, type RouteKind } from '../ops/tallies.ts';
 import type { Mirrors } from '../mirror/mirrors.ts';
 import type { Store } from '../store/store.ts';
+import type { HttpRequest, HttpResponse } from '../wire/message.ts';
 import { type Administration, ADMINISTRATION_PATH } from './administration.ts';
 import { deleteBlob, getBlob } from './blobs.ts';
 import { challengeOf, neededActions, TOKEN_PATH } from './challenge.ts';
@@ -39,11 +39,7 @@ export interface HandlerParts {
 }
 
 /** Answers one request. Never rejects. */
-export type Handler = (
-  request: IncomingMessage,
-  response: ServerResponse,
-  options?: { expectsContinue: boolean },
-) => Promise<void>;
+export type Handler = (request: HttpRequest, response: HttpResponse) => Promise<void>;
 
 /** Bytes of a refused body that are read and dropped so that the connection can go on. */
 const DRAIN_LIMIT = 1024 * 1024;
@@ -51,7 +47,7 @@ const MAX_LOGGED = 512;
 
 /** The HTTP API of the registry over `parts`. */
 export function createHandler(parts: HandlerParts): Handler {
-  return async (request, response, options) => {
+  return async (request, response) => {
     const started = performance.now();
     const { tallies } = parts.operations;
     const { socket } = request;
@@ -62,12 +58,12 @@ export function createHandler(parts: HandlerParts): Handler {
       tallies.inFlight -= 1;
       const durationMs = performance.now() - started;
       const status = response.headersSent ? response.statusCode : CLIENT_GONE;
-      tallies.ended(seen.kind, request.method ?? '', status, durationMs);
+      tallies.ended(seen.kind, request.method, status, durationMs);
       const bytes = tallies.transferred(socket);
       logAccess(parts.accessLog, request, response, { seen, status, durationMs, ...bytes });
     });
     try {
-      await answer(parts, { request, response, seen, expectsContinue: options?.expectsContinue ?? false });
+      await answer(parts, { request, response, seen });
     } catch (error) {
       if (error instanceof UnauthorizedError && !response.headersSent) {
         const refused = { route: seen.route, refusal: error.refusal };
@@ -88,15 +84,14 @@ interface Seen {
 }
 
 interface Incoming {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly request: HttpRequest;
+  readonly response: HttpResponse;
   readonly seen: Seen;
-  readonly expectsContinue: boolean;
 }
 
 async function answer(parts: HandlerParts, incoming: Incoming): Promise<void> {
   const { request, response, seen } = incoming;
-  const url = request.url ?? '/';
+  const url = request.url;
   const mark = url.indexOf('?');
   const path = mark < 0 ? url : url.slice(0, mark);
   const query = new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1));
@@ -116,7 +111,7 @@ async function answer(parts: HandlerParts, incoming: Incoming): Promise<void> {
   const caller = authenticated instanceof Promise ? await authenticated : authenticated;
   seen.user = caller.name;
   if (parsed instanceof RegistryError) throw hideFromAnonymous(parsed, caller);
-  if (parsed !== undefined) authorise(parsed, request.method ?? '', caller);
+  if (parsed !== undefined) authorise(parsed, request.method, caller);
   const { store, clock } = parts;
   const exchange: Exchange = {
     request,
@@ -127,7 +122,6 @@ async function answer(parts: HandlerParts, incoming: Incoming): Promise<void> {
     events: parts.events,
     now: () => clock.now(),
     sparseManifests: parts.sparseManifests,
-    expectsContinue: incoming.expectsContinue,
   };
   if (parsed !== undefined) await dispatch(exchange, parsed, parts.mirrors);
   else if (seen.kind === 'metrics') await operations.answerMetrics(request, response, caller);
@@ -182,70 +176,53 @@ function authorise(route: Route, method: string, caller: Caller): void {
   if (!needed.some((action) => caller.allows(action, repository))) refuse(caller, repository, needed);
 }
 
-type Endpoint = () => void | Promise<void>;
+type Endpoint<R extends Route> = (exchange: Exchange, route: R) => void | Promise<void>;
+type Endpoints<R extends Route> = Readonly<Record<string, Endpoint<R>>>;
 
-async function dispatch(exchange: Exchange, route: Route, mirrors: Mirrors | undefined): Promise<void> {
+/** What answers which method of what a path names. */
+const ENDPOINTS: { readonly [K in Route['kind']]: Endpoints<Extract<Route, { readonly kind: K }>> } = {
+  base: readOnly(({ response }) => send(response, 200, { 'content-type': 'application/json' }, '{}')),
+  catalog: readOnly((exchange) => listRepositories(exchange)),
+  tags: readOnly((exchange, { repository }) => listTags(exchange, repository)),
+  referrers: readOnly((exchange, { repository, digest }) => listReferrers(exchange, repository, digest)),
+  manifest: {
+    ...readOnly((exchange, { repository, reference }) => getManifest(exchange, repository, reference)),
+    PUT: (exchange, { repository, reference }) => putManifest(exchange, repository, reference),
+    DELETE: (exchange, { repository, reference }) => deleteManifest(exchange, repository, reference),
+  },
+  blob: {
+    ...readOnly((exchange, { repository, digest }) => getBlob(exchange, repository, digest)),
+    DELETE: (exchange, { repository, digest }) => deleteBlob(exchange, repository, digest),
+  },
+  uploads: { POST: (exchange, { repository }) => startUpload(exchange, repository) },
+  upload: {
+    GET: (exchange, { repository, id }) => uploadStatus(exchange, repository, id),
+    PATCH: (exchange, { repository, id }) => appendUpload(exchange, repository, id),
+    PUT: (exchange, { repository, id }) => finishUpload(exchange, repository, id),
+    DELETE: (exchange, { repository, id }) => cancelUpload(exchange, repository, id),
+  },
+};
+
+function readOnly<R extends Route>(endpoint: Endpoint<R>): Endpoints<R> {
+  return { GET: endpoint, HEAD: endpoint };
+}
+
+function dispatch(exchange: Exchange, route: Route, mirrors: Mirrors | undefined): void | Promise<void> {
   const mirrored = mirrors?.answer(exchange, route);
-  if (mirrored !== undefined) {
-    await mirrored;
-    return;
-  }
-  const endpoints = endpointsOf(exchange, route);
-  const endpoint = endpoints[exchange.request.method ?? ''];
-  if (endpoint !== undefined) {
-    await endpoint();
-    return;
-  }
+  if (mirrored !== undefined) return mirrored;
+  // The table says which route goes with which endpoints; the compiler cannot follow the pair.
+  const endpoints = ENDPOINTS[route.kind] as Endpoints<Route>;
+  const endpoint = endpoints[exchange.request.method];
+  if (endpoint !== undefined) return endpoint(exchange, route);
   throw new RegistryError('MethodUnsupported', 'This method is not supported here.', {
     headers: { allow: Object.keys(endpoints).join(', ') },
   });
 }
 
-function endpointsOf(exchange: Exchange, route: Route): Readonly<Record<string, Endpoint>> {
-  switch (route.kind) {
-    case 'base':
-      return readOnly(() => send(exchange.response, 200, { 'content-type': 'application/json' }, '{}'));
-    case 'catalog':
-      return readOnly(() => listRepositories(exchange));
-    case 'tags':
-      return readOnly(() => listTags(exchange, route.repository));
-    case 'referrers':
-      return readOnly(() => listReferrers(exchange, route.repository, route.digest));
-    case 'manifest': {
-      const { repository, reference } = route;
-      return {
-        ...readOnly(() => getManifest(exchange, repository, reference)),
-        PUT: () => putManifest(exchange, repository, reference),
-        DELETE: () => deleteManifest(exchange, repository, reference),
-      };
-    }
-    case 'blob':
-      return {
-        ...readOnly(() => getBlob(exchange, route.repository, route.digest)),
-        DELETE: () => deleteBlob(exchange, route.repository, route.digest),
-      };
-    case 'uploads':
-      return { POST: () => startUpload(exchange, route.repository) };
-    case 'upload': {
-      const { repository, id } = route;
-      return {
-        GET: () => uploadStatus(exchange, repository, id),
-        PATCH: () => appendUpload(exchange, repository, id),
-        PUT: () => finishUpload(exchange, repository, id),
-        DELETE: () => cancelUpload(exchange, repository, id),
-      };
-    }
-  }
-}
-
-function readOnly(endpoint: Endpoint): Readonly<Record<string, Endpoint>> {
-  return { GET: endpoint, HEAD: endpoint };
-}
-
 function fail(
   { log, store }: HandlerParts,
-  request: IncomingMessage,
-  response: ServerResponse,
+  request: HttpRequest,
+  response: HttpResponse,
   cause: unknown,
 ): void {
   const error = apiError(cause);
@@ -289,12 +266,12 @@ interface Ended {
 /** The query stays out of the log: it may hold what is secret, such as a token in a place of the client's own choice. */
 function logAccess(
   log: Logger,
-  request: IncomingMessage,
-  response: ServerResponse,
+  request: HttpRequest,
+  response: HttpResponse,
   { seen, status, durationMs, received, sent }: Ended,
 ): void {
   const { kind, route, user, remote } = seen;
-  const url = request.url ?? '';
+  const url = request.url;
   const mark = url.indexOf('?');
   log.info(
     {

@@ -2,7 +2,8 @@ import { RegistryError } from '../errors.ts';
 import type { Digest } from '../names.ts';
 import type { Metadata } from '../store/metadata.ts';
 import { pageOf } from '../store/tag-index.ts';
-import { type Exchange, type Headers, send, sendJson } from './exchange.ts';
+import { type Exchange, send, sendJson } from './exchange.ts';
+import type { Headers } from '../wire/message.ts';
 
 /** Names in one page at most, whatever is asked for. */
 const MAX_PAGE = 10_000;

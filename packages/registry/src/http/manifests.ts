@@ -5,9 +5,10 @@ import type { ManifestRecord, Metadata, Repository } from '../store/metadata.ts'
 import { NON_DISTRIBUTABLE } from '../store/references.ts';
 import type { RegistryAction } from '../auth/policy.ts';
 import type { Change } from '../ops/events.ts';
-import { type Exchange, type Headers, matchesEtag, readBody, refuse, send } from './exchange.ts';
+import { type Exchange, matchesEtag, readBody, refuse, send } from './exchange.ts';
 import { requireOneReading } from './one-reading.ts';
 import { type ManifestReference, requireTag } from './request.ts';
+import type { Headers } from '../wire/message.ts';
 
 const MAX_TAGS = 64;
 const MANIFEST_TYPES: readonly string[] = [

@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
-import type { ServerResponse } from 'node:http';
 import type { ByteRange } from './range.ts';
+import type { HttpResponse } from '../wire/message.ts';
 
 /** Size of one read, in bytes: small reads cost a third of the throughput. */
 const LARGE = 512 * 1024;
@@ -19,7 +19,7 @@ let made = 0;
  * Breaks the connection when the file ends early, so that a client never takes a part for the whole.
  */
 export async function sendFile(
-  response: ServerResponse,
+  response: HttpResponse,
   file: FileHandle,
   { start, end }: ByteRange,
 ): Promise<void> {
@@ -47,7 +47,7 @@ export async function sendFile(
 }
 
 /** Resolves once the bytes have left the buffer: true, or false when the connection is gone. */
-export function write(response: ServerResponse, bytes: Uint8Array): Promise<boolean> {
+export function write(response: HttpResponse, bytes: Uint8Array): Promise<boolean> {
   if (response.destroyed) return Promise.resolve(false);
   return new Promise((resolve) => {
     const closed = (): void => resolve(false);

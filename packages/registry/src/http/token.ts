@@ -1,11 +1,11 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Access } from '../auth/access.ts';
 import { type Caller, UnauthorizedError } from '../auth/caller.ts';
 import { parseScopes } from '../auth/scope.ts';
 import type { IssuedToken, Tokens } from '../auth/tokens.ts';
 import { RegistryError } from '../errors.ts';
 import { BASIC_CHALLENGE } from './challenge.ts';
-import { sendError, sendJson } from './exchange.ts';
+import { readBody, sendError, sendJson } from './exchange.ts';
+import type { HttpRequest, HttpResponse } from '../wire/message.ts';
 
 const MAX_FORM = 32 * 1024;
 const MAX_PARAMETERS = 100;
@@ -38,7 +38,7 @@ export async function answerToken(
       return caller.name;
     }
     if (request.method === 'POST') {
-      const form = await readForm(request, response);
+      const form = await readForm(request);
       return await answerForm({ access, tokens, request, response }, form);
     }
     throw new RegistryError('MethodUnsupported', 'This method is not supported here.', {
@@ -53,16 +53,16 @@ export async function answerToken(
 }
 
 interface Asked {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly request: HttpRequest;
+  readonly response: HttpResponse;
   readonly query: URLSearchParams;
 }
 
 interface Form {
   readonly access: Access;
   readonly tokens: Tokens;
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly request: HttpRequest;
+  readonly response: HttpResponse;
 }
 
 async function answerForm(
@@ -78,10 +78,10 @@ async function answerForm(
     return undefined;
   }
   const user = `${form.get('username') ?? ''}:${form.get('password') ?? ''}`;
-  request.headers.authorization = `Basic ${Buffer.from(user).toString('base64')}`;
+  const authorization = `Basic ${Buffer.from(user).toString('base64')}`;
   let caller: Caller;
   try {
-    caller = await identify(access, request);
+    caller = await identify(access, { headers: { authorization }, socket: request.socket });
   } catch (error) {
     if (!(error instanceof UnauthorizedError)) throw error;
     refuse(401, 'invalid_grant', 'The user name or the password is wrong.');
@@ -93,7 +93,7 @@ async function answerForm(
   return caller.name;
 }
 
-async function identify(access: Access, request: IncomingMessage): Promise<Caller> {
+async function identify(access: Access, request: Pick<HttpRequest, 'headers' | 'socket'>): Promise<Caller> {
   if (/^bearer/i.test(request.headers.authorization ?? '')) throw new UnauthorizedError('invalid_token');
   const caller = await access.authenticate(request);
   // Somebody who is nobody and may do nothing is asked who they are.
@@ -120,20 +120,12 @@ function withDates(issued: IssuedToken, rest: object): object {
   };
 }
 
-async function readForm(request: IncomingMessage, response: ServerResponse): Promise<URLSearchParams> {
+async function readForm(request: HttpRequest): Promise<URLSearchParams> {
   const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase();
   if (type !== 'application/x-www-form-urlencoded') {
     throw new RegistryError('EncodingUnsupported', 'The body must be application/x-www-form-urlencoded.');
   }
-  if (request.headers.expect !== undefined) response.writeContinue();
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > MAX_FORM) {
-      throw new RegistryError('SizeInvalid', `The body may have ${MAX_FORM} bytes.`);
-    }
-    chunks.push(chunk);
-  }
-  return new URLSearchParams(Buffer.concat(chunks).toString('utf8'));
+  const bytes = await readBody({ request }, MAX_FORM);
+  if (bytes === undefined) throw new RegistryError('SizeInvalid', `The body may have ${MAX_FORM} bytes.`);
+  return new URLSearchParams(bytes.toString('utf8'));
 }

@@ -2,9 +2,10 @@ import { RegistryError } from '../errors.ts';
 import { type Digest, parseDigest } from '../names.ts';
 import type { Algorithm } from '../store/hash-protocol.ts';
 import type { Chunk, UploadSession } from '../store/uploads.ts';
-import { bodyOf, type Exchange, type Headers, send } from './exchange.ts';
+import { bodyOf, type Exchange, lengthOf, send } from './exchange.ts';
 import { parseContentRange } from './range.ts';
 import { requireDigest, requireRepository } from './request.ts';
+import type { Headers } from '../wire/message.ts';
 
 /** `POST` that begins an upload, holds a whole blob, or mounts one (end-4a, end-4b, end-4c, end-11). */
 export async function startUpload(exchange: Exchange, name: string): Promise<void> {
@@ -125,12 +126,6 @@ function chunkOf(exchange: Exchange): Chunk {
     throw new RegistryError('SizeInvalid', 'Content-Range and Content-Length contradict each other.');
   }
   return { body, start: range.start, length };
-}
-
-/** Bytes of the body, where the client says so: Node has refused what is no number. */
-function lengthOf({ request }: Exchange): number | undefined {
-  const length = request.headers['content-length'];
-  return length === undefined ? undefined : Number(length);
 }
 
 function algorithmOf(asked: string | null): Algorithm {

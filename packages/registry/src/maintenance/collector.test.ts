@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { digestOf } from '../names.ts';
 import { HOUR, MINUTE, StoreFixture } from './fixture.ts';
 import type { MaintenanceOptions } from './maintenance.ts';
+import { bodyOfPieces } from '../store/body.ts';
 
 const fixtures: StoreFixture[] = [];
 afterEach(async () => {
@@ -335,7 +336,7 @@ describe('unfinished uploads', () => {
     const { uploads } = fixture.store;
     const idle = uploads.create('a', undefined, 'sha256');
     const busy = uploads.create('b', undefined, 'sha256');
-    const chunk = (text: string) => ({ body: Readable.from([Buffer.from(text)]) });
+    const chunk = (text: string) => ({ body: bodyOfPieces(Readable.from([Buffer.from(text)])) });
     for (let hours = 0; hours < 72; hours += 12) {
       await uploads.append(busy, chunk('12345'));
       await fixture.clock.advance(12 * HOUR - 1);

@@ -2,6 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { systemCode } from '@mural/core';
 import type { ByteRange } from '../http/range.ts';
 import { type Digest, parseDigest } from '../names.ts';
+import { bodyOfPieces } from '../store/body.ts';
 import type { Store } from '../store/store.ts';
 import type { UploadSession } from '../store/uploads.ts';
 
@@ -121,11 +122,11 @@ export class BlobFetch {
 
   async #store(): Promise<void> {
     const { store, name, digest, size, makeRoom } = this.#parts;
-    const chunk = { body: { [Symbol.asyncIterator]: () => ({ next: () => this.#advance() }) }, length: size };
+    const pieces = { [Symbol.asyncIterator]: () => ({ next: () => this.#advance() }) };
     for (let attempt = 0; ; attempt += 1) {
       this.#upload = store.uploads.create(name, MIRROR_OWNER, parseDigest(digest).algorithm);
       try {
-        await store.uploads.finish(this.#upload, digest, chunk);
+        await store.uploads.finish(this.#upload, digest, { body: bodyOfPieces(pieces), length: size });
         this.#stored = true;
         return;
       } catch (error) {

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock, Logger } from '@mural/core';
 import type { CollectionReport } from '../maintenance/findings.ts';
 import { baseOf } from '../http/challenge.ts';
 import { requestIdOf } from './request-id.ts';
+import type { HttpRequest, HttpResponse } from '../wire/message.ts';
 
 /** What can happen to content. `mount` is a blob that a repository gets from another. */
 export const EVENT_ACTIONS = ['push', 'delete', 'mount', 'pull'] as const;
@@ -55,8 +55,8 @@ export type EventListener = (event: RegistryEvent) => void;
 
 /** Somebody who makes a request. */
 export interface Cause {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly request: HttpRequest;
+  readonly response: HttpResponse;
   readonly caller: { readonly name: string | undefined };
 }
 
@@ -132,7 +132,7 @@ function requestOf({ request, response }: Cause): EventRequest {
     id: requestIdOf(response),
     remote: `${request.socket.remoteAddress ?? ''}:${request.socket.remotePort ?? 0}`,
     host: base.replace(/^https?:\/\//, ''),
-    method: request.method ?? '',
+    method: request.method,
     userAgent: (request.headers['user-agent'] ?? '').slice(0, MAX_TEXT),
     base,
   };

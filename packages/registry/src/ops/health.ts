@@ -1,8 +1,8 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Clock, SingleFlight } from '@mural/core';
 import { RegistryError } from '../errors.ts';
 import { send } from '../http/exchange.ts';
 import type { StorageState } from '../store/storage-health.ts';
+import type { HttpRequest, HttpResponse } from '../wire/message.ts';
 
 /** How long a look at the disk is good, in milliseconds: anybody may ask, and a look at a failing one writes. */
 const KEEP_MS = 1000;
@@ -59,14 +59,14 @@ export class Health {
    *
    * @throws RegistryError `MethodUnsupported`
    */
-  async answer(request: IncomingMessage, response: ServerResponse, path: string): Promise<boolean> {
+  async answer(request: HttpRequest, response: HttpResponse, path: string): Promise<boolean> {
     if (!isHealthPath(path)) return false;
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       throw new RegistryError('MethodUnsupported', 'This method is not supported here.', {
         headers: { allow: 'GET, HEAD' },
       });
     }
-    const query = (request.url ?? '').split('?', 2)[1] ?? '';
+    const query = request.url.split('?', 2)[1] ?? '';
     const verbose = new URLSearchParams(query).has('verbose');
     const decisive = await this.#checks(path === '/readyz/write' ? 'write' : 'read', path === '/livez');
     const ok = decisive.every((check) => check.ok);

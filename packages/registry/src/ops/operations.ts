@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import { type Clock, type Logger, SingleFlight } from '@mural/core';
 import type { Caller } from '../auth/caller.ts';
 import { RegistryError, RegistrySetupError } from '../errors.ts';
@@ -8,6 +8,8 @@ import { Health } from './health.ts';
 import { type Measurable, measure } from './measures.ts';
 import { nameRequest } from './request-id.ts';
 import { Tallies } from './tallies.ts';
+import type { HttpRequest, HttpResponse } from '../wire/message.ts';
+import { fromNode } from '../wire/node-request.ts';
 
 /** Where metrics are. */
 export interface MetricsOptions {
@@ -75,7 +77,14 @@ export class Operations {
       maxHeaderSize: 8192,
     });
     server.maxConnections = MAX_CONNECTIONS;
-    server.on('request', (request, response) => void this.#serve(request, response));
+    server.on(
+      'request',
+      (request, response) =>
+        void this.#serve(
+          fromNode(request, response, () => this.#parts.clock.now()),
+          response,
+        ),
+    );
     const { promise, resolve, reject } = Promise.withResolvers<undefined>();
     server.once('error', reject);
     server.listen({ host: listen, port }, () => resolve(undefined));
@@ -103,17 +112,17 @@ export class Operations {
   }
 
   /** Answers `/metrics` on the registry's own address. @throws UnauthorizedError, RegistryError `Denied` */
-  async answerMetrics(request: IncomingMessage, response: ServerResponse, caller: Caller): Promise<void> {
+  async answerMetrics(request: HttpRequest, response: HttpResponse, caller: Caller): Promise<void> {
     const named = caller.name !== undefined && this.#parts.metrics.users?.includes(caller.name) === true;
     if (!named && !caller.administers) refuse(caller, METRICS, ['read']);
     requireRead(request);
     await this.#sendMetrics(response);
   }
 
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #serve(request: HttpRequest, response: HttpResponse): Promise<void> {
     try {
       nameRequest(request, response);
-      const path = (request.url ?? '').split('?', 1)[0] ?? '';
+      const path = request.url.split('?', 1)[0] ?? '';
       if (await this.health.answer(request, response, path)) return;
       if (path !== METRICS_PATH) {
         send(response, 404, TEXT, 'Here are /metrics, /livez and /readyz.\n');
@@ -131,7 +140,7 @@ export class Operations {
     }
   }
 
-  async #sendMetrics(response: ServerResponse): Promise<void> {
+  async #sendMetrics(response: HttpResponse): Promise<void> {
     const text = await this.#text();
     send(response, 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }, text);
   }
@@ -153,7 +162,7 @@ export class Operations {
   }
 }
 
-function requireRead({ method }: IncomingMessage): void {
+function requireRead({ method }: HttpRequest): void {
   if (method === 'GET' || method === 'HEAD') return;
   throw new RegistryError('MethodUnsupported', 'This method is not supported here.', {
     headers: { allow: 'GET, HEAD' },

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { HttpRequest, HttpResponse } from '../wire/message.ts';
 
 /** Header that names a request, in a client's log as in ours. */
 export const REQUEST_ID = 'x-request-id';
@@ -8,13 +8,13 @@ export const REQUEST_ID = 'x-request-id';
 const SANE = /^[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}$/;
 const ID = Symbol('request id');
 
-type Named = ServerResponse & { [ID]?: string };
+type Named = HttpResponse & { [ID]?: string };
 
 const prefix = `${randomBytes(6).toString('hex')}-`;
 let count = 0;
 
 /** Names a request: as the client does, where it says something sane, or else with a name of our own. */
-export function nameRequest(request: IncomingMessage, response: Named): string {
+export function nameRequest(request: HttpRequest, response: Named): string {
   const given = request.headers[REQUEST_ID];
   const id = typeof given === 'string' && SANE.test(given) ? given : ownId();
   response[ID] = id;

@@ -1,7 +1,8 @@
 import { FakeClock } from '@mural/core/testing';
 import { eventually } from '@mural/core/testing';
 import { afterEach, describe, expect, it } from 'vitest';
-import { steady } from '../http/body-rate.ts';
+import { steady } from '../wire/node-request.ts';
+import { Pace } from '../wire/pace.ts';
 import { errorCode, IMAGE, imageOf, RegistryFixture } from '../fixture.ts';
 import { digestOf } from '../names.ts';
 import type { RegistryOptions } from '../server.ts';
@@ -136,7 +137,7 @@ describe('slowness', () => {
       }
     }
     let bytes = 0;
-    for await (const chunk of steady(body(), () => clock.now())) {
+    for await (const chunk of steady(body(), new Pace(() => clock.now()))) {
       bytes += chunk.length;
       await clock.advance(3_600_000);
     }

@@ -1,13 +1,10 @@
 import type { HashPool, HashThread } from './hash-pool.ts';
 import type { Algorithm } from './hash-protocol.ts';
-import { bodyReceived } from './young-memory.ts';
+import { type Staging, STAGING_BYTES, StagingBuffers } from './staging.ts';
 
-/** How much is handed to the hash thread at once, in bytes. */
-const CHUNK = 512 * 1024;
 /** Chunks of one file that may be with the thread while the next one fills. */
 const IN_FLIGHT = 2;
-const SPARE_LIMIT = 16;
-const spare: ArrayBuffer[] = [];
+const buffers = new StagingBuffers();
 
 /**
  * A file that grows and knows its digest. Bytes are gathered into large chunks, which a hash thread
@@ -16,7 +13,7 @@ const spare: ArrayBuffer[] = [];
 export class Appender {
   readonly #thread: HashThread;
   readonly #path: string;
-  #staging: Uint8Array | undefined;
+  #staging: Staging | undefined;
   #staged = 0;
   #size: number;
   #opened = false;
@@ -47,17 +44,16 @@ export class Appender {
     this.#opened = true;
   }
 
-  async write(chunk: Uint8Array): Promise<void> {
-    bodyReceived(chunk.length);
-    let offset = 0;
-    while (offset < chunk.length) {
-      const staging = (this.#staging ??= new Uint8Array(spare.pop() ?? new ArrayBuffer(CHUNK)));
-      const part = chunk.subarray(offset, offset + CHUNK - this.#staged);
-      staging.set(part, this.#staged);
-      this.#staged += part.length;
-      offset += part.length;
-      if (this.#staged === CHUNK) await this.#send();
-    }
+  /** Where the next bytes are to be put, to be told of by {@link filled}. */
+  get room(): Uint8Array {
+    this.#staging ??= buffers.take();
+    return this.#staging.bytes.subarray(this.#staged);
+  }
+
+  /** So many bytes have been put into {@link room}. */
+  async filled(bytes: number): Promise<void> {
+    this.#staged += bytes;
+    if (this.#staged === STAGING_BYTES) await this.#send();
   }
 
   /** Resolves once everything written is in the file. */
@@ -92,15 +88,16 @@ export class Appender {
     this.#staging = undefined;
     this.#staged = 0;
     if (staging === undefined || length === 0) return;
-    const sent = this.#append(staging.buffer as ArrayBuffer, length);
+    const sent = this.#append(staging, length);
     sent.catch(() => undefined);
     this.#inFlight.push(sent);
     if (this.#inFlight.length > IN_FLIGHT) await this.#inFlight.shift();
   }
 
-  async #append(buffer: ArrayBuffer, length: number): Promise<void> {
-    const reply = await this.#thread.call({ kind: 'append', path: this.#path, buffer, length }, [buffer]);
+  async #append(staging: Staging, length: number): Promise<void> {
+    const { memory, offset } = staging;
+    await this.#thread.call({ kind: 'append', path: this.#path, memory, offset, length });
     this.#size += length;
-    if (reply.buffer !== undefined && spare.length < SPARE_LIMIT) spare.push(reply.buffer);
+    buffers.giveBack(staging);
   }
 }

@@ -46,14 +46,13 @@ export class HashThread {
   #worker: Worker | undefined;
   #calls = 0;
 
-  /** @param transfer buffers that go to the thread without being copied */
-  call(command: HashCommand, transfer: ArrayBuffer[] = []): Promise<Success> {
+  call(command: HashCommand): Promise<Success> {
     const { promise, resolve, reject } = Promise.withResolvers<Success>();
     this.#calls += 1;
     this.#waiting.set(this.#calls, { resolve, reject });
     const worker = (this.#worker ??= this.#start());
     worker.ref();
-    worker.postMessage({ ...command, call: this.#calls }, transfer);
+    worker.postMessage({ ...command, call: this.#calls });
     return promise;
   }
 

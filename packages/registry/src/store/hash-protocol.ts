@@ -5,8 +5,14 @@ export type Algorithm = 'sha256' | 'sha512';
 export type HashCommand =
   /** Opens for appending at `size`, hashing what is there already. */
   | { readonly kind: 'open'; readonly path: string; readonly algorithm: Algorithm; readonly size: number }
-  /** Writes and hashes the first `length` bytes of `buffer`, which comes back with the reply. */
-  | { readonly kind: 'append'; readonly path: string; readonly buffer: ArrayBuffer; readonly length: number }
+  /** Writes and hashes `length` bytes of `memory` from `offset` on. */
+  | {
+      readonly kind: 'append';
+      readonly path: string;
+      readonly memory: SharedArrayBuffer;
+      readonly offset: number;
+      readonly length: number;
+    }
   /** The digest of everything appended so far. */
   | { readonly kind: 'digest'; readonly path: string }
   /** Closes the file and keeps the state of its hash. */
@@ -29,6 +35,5 @@ export type HashReply =
       readonly ok: true;
       readonly size?: number;
       readonly hex?: string;
-      readonly buffer?: ArrayBuffer;
     }
   | { readonly call: number; readonly ok: false; readonly message: string; readonly code?: string };

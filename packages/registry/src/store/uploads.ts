@@ -5,6 +5,7 @@ import type { Clock, Logger } from '@mural/core';
 import { RegistryError, storageError } from '../errors.ts';
 import { type Digest, digestOf, parseDigest } from '../names.ts';
 import { Appender } from './appender.ts';
+import { type Body, readUpTo } from './body.ts';
 import type { BlobFiles } from './blob-files.ts';
 import type { Blobs } from './blobs.ts';
 import type { HashPool } from './hash-pool.ts';
@@ -42,7 +43,7 @@ export interface UploadSession {
 
 /** Bytes for a session. */
 export interface Chunk {
-  readonly body: AsyncIterable<Uint8Array>;
+  readonly body: Body;
   /** Where the client says that the chunk begins; it must be where the session ends. */
   readonly start?: number | undefined;
   /** Bytes of the body, where the client says so. */
@@ -178,7 +179,7 @@ export class Uploads {
       try {
         open.reservation.name(digest);
         await this.#admit(open, chunk.length);
-        await this.#complete(open, digest, chunk.body);
+        await this.#complete(open, digest, chunk);
       } catch (error) {
         if (error instanceof RegistryError) await this.#discard(open);
         throw error;
@@ -196,14 +197,13 @@ export class Uploads {
   ): Promise<void> {
     const { algorithm } = parseDigest(digest);
     this.#parts.quotas.reserve(repository, length ?? 0, digest).release();
-    const start = await gather(body);
-    if (start.rest === undefined) {
-      await this.#storeBytes(repository, digest, start.bytes);
+    if (length !== undefined && length <= IN_MEMORY) {
+      await this.#storeBytes(repository, digest, await readUpTo(body, IN_MEMORY, length));
       return;
     }
     const upload = this.create(repository, owner, algorithm);
     try {
-      await this.finish(upload, digest, { body: prepend(start.bytes, start.rest), length });
+      await this.finish(upload, digest, { body, length });
     } finally {
       await this.#discardById(upload.id);
     }
@@ -262,15 +262,12 @@ export class Uploads {
     }
   }
 
-  async #complete(open: Session, digest: Digest, body: AsyncIterable<Uint8Array>): Promise<void> {
+  async #complete(open: Session, digest: Digest, { body, length }: Chunk): Promise<void> {
     const { blobs, files, pool } = this.#parts;
-    if (open.size === 0) {
-      const start = await gather(body);
-      if (start.rest === undefined) {
-        await this.#storeBytes(open.repository, digest, start.bytes);
-        return;
-      }
-      body = prepend(start.bytes, start.rest);
+    if (open.size === 0 && length !== undefined && length <= IN_MEMORY) {
+      const bytes = await readUpTo(body, IN_MEMORY, length);
+      await this.#storeBytes(open.repository, digest, bytes);
+      return;
     }
     const { algorithm, hex } = parseDigest(digest);
     const appender = await this.#appender(open);
@@ -307,18 +304,20 @@ export class Uploads {
     return open.appender;
   }
 
-  async #fill(open: Session, appender: Appender, body: AsyncIterable<Uint8Array>): Promise<void> {
+  async #fill(open: Session, appender: Appender, body: Body): Promise<void> {
     let untilCheck = 0;
     let total = open.size;
-    for await (const chunk of body) {
-      total += chunk.length;
+    for (;;) {
+      const bytes = await body.fill(appender.room);
+      if (bytes === 0) return;
+      total += bytes;
       if (total > open.reserved) this.#reserve(open, total);
       if (untilCheck <= 0) {
-        await this.#parts.files.requireSpace(chunk.length);
+        await this.#parts.files.requireSpace(bytes);
         untilCheck = SPACE_STEP;
       }
-      untilCheck -= chunk.length;
-      await appender.write(chunk);
+      untilCheck -= bytes;
+      await appender.filled(bytes);
     }
   }
 
@@ -405,33 +404,5 @@ async function sizeOf(path: string): Promise<number> {
     return (await stat(path)).size;
   } catch {
     return 0;
-  }
-}
-
-/** Reads a body that is small to its end; of a larger one, `rest` goes on behind `bytes`. */
-async function gather(
-  body: AsyncIterable<Uint8Array>,
-): Promise<{ bytes: Buffer; rest: AsyncIterator<Uint8Array> | undefined }> {
-  const iterator = body[Symbol.asyncIterator]();
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  while (length <= IN_MEMORY) {
-    const next = await iterator.next();
-    if (next.done === true) return { bytes: Buffer.concat(chunks, length), rest: undefined };
-    chunks.push(next.value);
-    length += next.value.length;
-  }
-  return { bytes: Buffer.concat(chunks, length), rest: iterator };
-}
-
-async function* prepend(
-  first: Uint8Array,
-  rest: AsyncIterator<Uint8Array>,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  yield first;
-  for (;;) {
-    const next = await rest.next();
-    if (next.done === true) return;
-    yield next.value;
   }
 }

@@ -1,0 +1,68 @@
+import type { IncomingHttpHeaders } from 'node:http';
+
+/** The first lines of a request, up to its body. */
+export interface Head {
+  readonly method: string;
+  readonly url: string;
+  /** Names in lower case. */
+  readonly headers: Readonly<IncomingHttpHeaders>;
+  /** Bytes of the body. */
+  readonly length: number;
+}
+
+const REQUEST_LINE = /^(GET|HEAD|POST|PUT|PATCH|DELETE) (\/v2\/[!"$-~]*) HTTP\/1\.1$/;
+const FIELD = /^([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*([!-~](?:[ -~]*[!-~])?)?[ \t]*$/;
+const LENGTH = /^(?:0|[1-9][0-9]{0,14})$/;
+const WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
+/** What changes how the connection or the body is read, and where two of them would have to be weighed. */
+const SPECIAL: ReadonlySet<string> = new Set([
+  'transfer-encoding',
+  'expect',
+  'upgrade',
+  'trailer',
+  'te',
+  'keep-alive',
+  'proxy-connection',
+]);
+
+/**
+ * Reads the head of a plain request: one in HTTP/1.1 for the distribution-spec, with each header once, in ASCII,
+ * with a body of known length or none. It has one reading only, so that a proxy in front and the registry
+ * cannot see two requests in it (RFC 9112, 11.2).
+ *
+ * @param text ends with the empty line after the headers
+ * @returns undefined for everything else, right or wrong, which is left to the parser of Node
+ */
+export function parsePlainHead(text: string): Head | undefined {
+  const lines = text.split('\r\n');
+  // After the empty line that ends the head comes one more, which is not there.
+  const count = lines.length - 2;
+  const [, method, url] = REQUEST_LINE.exec(lines[0] ?? '') ?? [];
+  if (method === undefined || url === undefined) return undefined;
+  const headers = headersIn(lines.slice(1, count));
+  if (headers === undefined) return undefined;
+  if ((headers.host ?? '') === '' || !keepsOpen(headers.connection)) return undefined;
+  const length = lengthOf(method, headers['content-length']);
+  return length === undefined ? undefined : { method, url, headers, length };
+}
+
+function headersIn(lines: readonly string[]): IncomingHttpHeaders | undefined {
+  const headers: IncomingHttpHeaders = {};
+  for (const line of lines) {
+    const [, name, value = ''] = FIELD.exec(line) ?? [];
+    if (name === undefined) return undefined;
+    const key = name.toLowerCase();
+    if (key in headers || SPECIAL.has(key)) return undefined;
+    headers[key] = value;
+  }
+  return headers;
+}
+
+function lengthOf(method: string, length = '0'): number | undefined {
+  if (!LENGTH.test(length) || (length !== '0' && !WITH_BODY.has(method))) return undefined;
+  return Number(length);
+}
+
+function keepsOpen(connection: string | undefined): boolean {
+  return connection === undefined || connection.toLowerCase() === 'keep-alive';
+}
