@@ -18,6 +18,7 @@ import {
 import { applyBootstrap } from '@mural/spoke';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
+import { credentialOf, type RegistryProcess, startExternalRegistry } from './support/external-registry.ts';
 import { Line } from './support/line.ts';
 import {
   cleanUp,
@@ -50,6 +51,8 @@ const SYSTEM = 'mural-system';
 let hub: Hub;
 let line: Line;
 let site: SiteRegistry;
+/** Where the hub moves to in the end. */
+let other: RegistryProcess;
 let siteUrl: string;
 let first: SpokeProcess;
 let others: LocalSpoke[] = [];
@@ -116,7 +119,8 @@ function valuesWith(ofSite: readonly string[], others: readonly string[] = []): 
 beforeAll(async () => {
   const values = join(await temporaryFolder(), 'values.yaml');
   await writeFile(values, 'hue: { ociRegistry: { interval: 1s, timeout: 10s } }\n');
-  hub = await startHub({ args: ['--values', values] });
+  other = await startExternalRegistry();
+  hub = await startHub({ args: ['--values', values, '--registry-ca', other.ca] });
   const robot = await mural([
     ...['registry', 'robot', 'create', 'site-1', '--allow', 'mural/**=read', '--data', hub.data],
   ]);
@@ -225,6 +229,7 @@ describe('spokes whose registry is the mirror of their site', () => {
       data: hub.data,
       apiPort: port(hub.ready.api),
       registryPort: port(hub.ready.registry),
+      args: ['--registry-ca', other.ca],
     });
     await roll('4');
     await everywhere('4', 90_000);
@@ -311,6 +316,47 @@ describe('a spoke that its bootstrap sends to the mirror of its site', () => {
   }, 60_000);
 });
 
+describe('a hub that moves to another registry', () => {
+  it('has the site follow by its upstream, and no spoke of the site is moved', async () => {
+    await setValues(valuesWith(SPOKES_OF_THE_SITE));
+    const isOfSite = ({ metadata: { name = '' } }: Spoke) => SPOKES_OF_THE_SITE.includes(name);
+    const rest = async () => (await hub.client.list<Spoke>(SPOKES)).items.filter((one) => !isOfSite(one));
+    for (const { metadata } of await rest()) await hub.client.delete(SPOKES, { name: metadata.name ?? '' });
+    await eventually(async () => (await rest()).length === 0, 20_000);
+    await roll('before');
+    await everywhere('before');
+    const folder = await temporaryFolder();
+    const files = { old: join(folder, 'old.yaml'), to: join(folder, 'new.yaml') };
+    const ociRegistry = {
+      ...{
+        endpoint: `oci://${other.host}/mural`,
+        repository: 'workloads',
+        interval: '1s',
+        timeout: '10s',
+      },
+      basicAuth: credentialOf('hue'),
+    };
+    const old = valuesWith(SPOKES_OF_THE_SITE);
+    await writeFile(files.old, stringify(old), { mode: 0o600 });
+    await writeFile(files.to, stringify({ ...old, hue: { ociRegistry } }), { mode: 0o600 });
+    const { code, stderr } = await mural([
+      ...['registry', 'migrate', '--values', files.old, '--to', files.to, '--yes'],
+      ...['--kubeconfig', hub.ready.kubeconfig, '--registry-ca', other.ca],
+    ]);
+    expect(code, stderr).toBe(0);
+    expect(stderr).toContain(`10 spokes read ${siteUrl} before and after`);
+    await roll('after');
+    await deploymentPublished();
+    expect(await Promise.all(clusters().map(value))).toEqual(clusters().map(() => 'before'));
+
+    await site.stop();
+    const upstream = { url: `https://${other.host}`, ca: await readFile(other.ca, 'utf8') };
+    site = await startSite({ upstream, login: credentialOf('edge-1'), tagTtl: '2s', before: site });
+    await everywhere('after');
+    expect((await deploymentReady(hub, 'app')).status?.summary).toBe('10/10');
+  }, 240_000);
+});
+
 /** Bootstraps the ten spokes and starts them all at the same moment. */
 async function startSpokes(): Promise<void> {
   await eventually(async () => {
@@ -328,6 +374,12 @@ async function startSpokes(): Promise<void> {
     restartSpoke('edge-1', data),
     ...rest.map(async (text, index) => startLocalSpoke(SPOKES_OF_THE_SITE[index + 1] ?? '', text)),
   ]);
+}
+
+/** Waits until the hub has told the spokes of something else than what they have. */
+async function deploymentPublished(): Promise<void> {
+  const { groupDigest } = (await statusOf('edge-1')) ?? {};
+  await eventually(async () => parsePublishedRoot(await nudgeOf('edge-1')).group !== groupDigest, 30_000);
 }
 
 async function statusOf(name: string): Promise<SpokeStatus | undefined> {

@@ -27,10 +27,12 @@ export interface SiteOptions {
   readonly login: { readonly username: string; readonly password: string };
   /** How long a tag is served without asking upstream. */
   readonly tagTtl: string;
+  /** The registry that it is to be in place of, after that was stopped. */
+  readonly before?: SiteRegistry;
 }
 
 /** Starts the registry of a site in a process of its own, as an operator would: from a configuration. */
-export async function startSite({ upstream, login, tagTtl }: SiteOptions): Promise<SiteRegistry> {
+export async function startSite({ upstream, login, tagTtl, before }: SiteOptions): Promise<SiteRegistry> {
   const folder = await temporaryFolder();
   const spokes = { username: 'spokes', password: 'password-of-the-site-4711' };
   const config = {
@@ -61,7 +63,8 @@ export async function startSite({ upstream, login, tagTtl }: SiteOptions): Promi
   };
   for (const [name, text] of Object.entries(files))
     await writeFile(join(folder, name), text, { mode: 0o600 });
-  const data = join(folder, 'site');
+  const data = before?.data ?? join(folder, 'site');
+  const port = before?.host.split(':')[1] ?? '0';
   const args = [
     'registry',
     'serve',
@@ -70,7 +73,7 @@ export async function startSite({ upstream, login, tagTtl }: SiteOptions): Promi
     '--config',
     join(folder, 'registry.yaml'),
     '--port',
-    '0',
+    port,
   ];
   const { process: started, ready } = await startMural(args, data, `${data}.ready.json`);
   const caFile = ready['ca'] ?? '';

@@ -9,6 +9,7 @@ import {
   parseRepositoryUrl,
   RegistryClient,
 } from '@mural/oci';
+import type { SpokeValues, Values } from '@mural/values';
 import { CliError } from '../errors.ts';
 import { cloudOf, credentialOf } from '../home/registry-choice.ts';
 import { hubSpokeName } from '../home/spokes.ts';
@@ -102,7 +103,7 @@ async function canRead(
 }
 
 function credentialOfSpoke({ values }: OpenEnd, name: string): Credential | undefined {
-  const entry = values.fleetConfig.spokes.find((spoke) => spoke.name === name);
+  const entry = entryOf(values, name);
   const own = name === hubSpokeName(values) ? credentialOf(values.hue.ociRegistry.basicAuth) : undefined;
   return credentialOf(entry?.ociRegistry?.basicAuth) ?? own;
 }
@@ -129,6 +130,7 @@ export async function spokeSecrets(needs: SpokeNeeds, name: string): Promise<rea
       hint: 'the hub makes it while the spoke is to read that registry; was it moved already?',
     });
   });
+  const authorities = authoritiesOf(needs, name);
   const secret = (secretName: string, type: string, data: Readonly<Record<string, string>>) => ({
     ...{ apiVersion: 'v1', kind: 'Secret', type },
     metadata: { name: secretName, namespace: MURAL_NAMESPACE },
@@ -140,6 +142,17 @@ export async function spokeSecrets(needs: SpokeNeeds, name: string): Promise<rea
     secret('mural-registry', 'kubernetes.io/dockerconfigjson', {
       '.dockerconfigjson': dockerConfigOf(logins),
     }),
-    ...(needs.ca === undefined ? [] : [secret('mural-registry-ca', 'Opaque', { 'ca.crt': needs.ca })]),
+    ...(authorities === '' ? [] : [secret('mural-registry-ca', 'Opaque', { 'ca.crt': authorities })]),
   ];
+}
+
+/** The CAs of both registries, and of those that values name for the spoke alone, such as the mirror of its site. */
+function authoritiesOf({ from, to, ca }: SpokeNeeds, name: string): string {
+  const own = [from, to].map(({ values }) => entryOf(values, name)?.ociRegistry?.ca);
+  const present = [ca, ...own].flatMap((pem) => (pem === undefined ? [] : [`${pem.trimEnd()}\n`]));
+  return [...new Set(present)].join('');
+}
+
+function entryOf(values: Values, name: string): SpokeValues | undefined {
+  return values.fleetConfig.spokes.find((spoke) => spoke.name === name);
 }

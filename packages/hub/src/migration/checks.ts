@@ -106,5 +106,21 @@ function checkFixed(fleet: Fleet, plan: MigrationPlan, target: MigrationEnd): st
       },
     );
   }
-  return fixed.map(({ name, fixedUrl }) => `spoke ${name} keeps its own registry, ${fixedUrl ?? ''}`);
+  const kept = fixed.map(({ name, fixedUrl }) => `spoke ${name} keeps its own registry, ${fixedUrl ?? ''}`);
+  return [...kept, ...mirrorsOf(fleet, plan, target)];
+}
+
+/** The registries that spokes read by the values of both ends, such as the mirror of a site: nothing here moves them. */
+function mirrorsOf(fleet: Fleet, plan: MigrationPlan, target: MigrationEnd): string[] {
+  const source = target === plan.to ? plan.from : plan.to;
+  const spokes = new Map<string, number>();
+  for (const { name, fixedUrl } of fleet.spokes) {
+    const url = target.spokeUrl(name);
+    if (fixedUrl !== undefined || url === target.url || url !== source.spokeUrl(name)) continue;
+    spokes.set(url, (spokes.get(url) ?? 0) + 1);
+  }
+  return [...spokes].map(
+    ([url, count]) =>
+      `${count} ${count === 1 ? 'spoke reads' : 'spokes read'} ${url} before and after: if that is a mirror of ${source.url}, have it mirror ${target.url} as soon as the hub writes there`,
+  );
 }
