@@ -11,7 +11,8 @@ export interface Head {
 }
 
 const REQUEST_LINE = /^(GET|HEAD|POST|PUT|PATCH|DELETE) (\/v2\/[!"$-~]*) HTTP\/1\.1$/;
-const FIELD = /^([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*([!-~](?:[ -~]*[!-~])?)?[ \t]*$/;
+/** Blanks before the value belong to a value: two places for them would be tried in every division. */
+const FIELD = /^([A-Za-z0-9!#$%&'*+.^_`|~-]+):(?:[ \t]*([!-~](?:[ -~]*[!-~])?))?[ \t]*$/;
 const LENGTH = /^(?:0|[1-9][0-9]{0,14})$/;
 const WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 /** What changes how the connection or the body is read, and where two of them would have to be weighed. */
@@ -23,6 +24,8 @@ const SPECIAL: ReadonlySet<string> = new Set([
   'te',
   'keep-alive',
   'proxy-connection',
+  // The one header that Node has as a list.
+  'set-cookie',
 ]);
 
 /**
