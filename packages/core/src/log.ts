@@ -27,7 +27,7 @@ export function createLogger(options: LoggerOptions = {}): Logger {
       level: options.level ?? 'info',
       ...(options.name === undefined ? {} : { name: options.name }),
       base: {},
-      timestamp: pino.stdTimeFunctions.isoTime,
+      timestamp: timeField,
       serializers: { err: serializeError },
       formatters: { level: (label) => ({ level: label }) },
       ...(options.masked === false
@@ -36,6 +36,20 @@ export function createLogger(options: LoggerOptions = {}): Logger {
     },
     options.destination ?? pino.destination({ dest: 2, sync: true }),
   );
+}
+
+let second = 0;
+let upToSecond = '';
+
+/** `,"time":"2026-01-02T03:04:05.678Z"`: all lines of a second have the costly part of it in common. */
+function timeField(): string {
+  const now = Date.now();
+  const milliseconds = now % 1000;
+  if (now - milliseconds !== second) {
+    second = now - milliseconds;
+    upToSecond = new Date(second).toISOString().slice(0, -4);
+  }
+  return `,"time":"${upToSecond}${String(milliseconds).padStart(3, '0')}Z"`;
 }
 
 /** A log that keeps nothing. */
