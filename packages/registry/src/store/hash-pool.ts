@@ -61,7 +61,10 @@ export class HashThread {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL('./hash-worker.ts', import.meta.url), { execArgv: [] });
+    const worker = new Worker(new URL('./hash-worker.ts', import.meta.url), {
+      execArgv: [],
+      resourceLimits: { maxYoungGenerationSizeMb: 2 },
+    });
     worker.on('message', (reply: HashReply) => this.#settle(worker, reply));
     worker.on('error', (error) => this.#fail(worker, error));
     worker.on('exit', () => this.#fail(worker, new Error('The hash thread has ended.')));

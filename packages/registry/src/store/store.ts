@@ -77,7 +77,7 @@ export class Store {
       });
       const files = new BlobFiles(options.dataDir, options.minFreeBytes, options.disk);
       await files.prepare();
-      const pool = new HashPool(Math.min(MAX_THREADS, availableParallelism()));
+      const pool = new HashPool(Math.min(MAX_THREADS, availableParallelism() + 1));
       const quotas = new Quotas(options.quotas ?? []);
       if (quotas.limits) metadata.watchBlobs((...change) => quotas.changed(...change));
       const blobs = new Blobs({ metadata, files, pool, quotas, log, cacheBytes: options.blobCacheBytes });
