@@ -6,6 +6,7 @@ import { RegistrySetupError } from '../errors.ts';
 import type { Tls, TlsMaterial } from '../tls.ts';
 import type { HttpRequest, HttpResponse } from './message.ts';
 import { fromNode } from './node-request.ts';
+import { Outbox } from './outbox.ts';
 import { PlainConnection } from './plain-connection.ts';
 
 /** How connections are served. */
@@ -116,6 +117,7 @@ export class Front {
         socket.unshift(bytes);
         takeOver.call(server, socket);
       },
+      outbox: new Outbox(),
       closed: (connection: PlainConnection) => this.#plain.delete(connection),
       stopping: () => this.#stopping,
       now: this.#options.now,

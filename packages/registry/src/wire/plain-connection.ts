@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { type Head, parsePlainHead } from './head.ts';
 import type { HttpRequest, HttpResponse } from './message.ts';
+import type { Outbox } from './outbox.ts';
 import { Pace } from './pace.ts';
 import { PlainBody } from './plain-body.ts';
 import { PlainRequest } from './plain-request.ts';
@@ -13,6 +14,7 @@ export interface ConnectionParts {
   readonly serve: (request: HttpRequest, response: HttpResponse) => void;
   /** Takes a connection over for good, with bytes that have been read from it. */
   readonly handOver: (socket: Socket, bytes: Buffer) => void;
+  readonly outbox: Outbox;
   readonly closed: (connection: PlainConnection) => void;
   /** Milliseconds. */
   readonly now: () => number;
@@ -128,6 +130,10 @@ export class PlainConnection implements AnswerEnd {
     if (rest.length > 0) this.#rest = Buffer.from(rest);
     this.#parts.serve(new PlainRequest(this.#socket, head, body), response);
     return this.#mayRead;
+  }
+
+  get outbox(): Outbox {
+    return this.#parts.outbox;
   }
 
   get last(): boolean {

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Headers, HttpResponse } from './message.ts';
+import type { Outbox, Sendable } from './outbox.ts';
 
 /** What an answer asks of its connection. */
 export interface AnswerEnd {
@@ -8,6 +9,8 @@ export interface AnswerEnd {
   ended(): void;
   /** Whether this is the last answer on this connection. */
   readonly last: boolean;
+  /** Where answers in one piece are left. */
+  readonly outbox: Outbox;
 }
 
 /** RFC 9110, 5.5, without what is not ASCII. */
@@ -18,7 +21,7 @@ const WITH_HEAD = 16 * 1024;
 const statusLines = new Map<number, string>();
 
 /** The answer to a plain request. Its length is always said, so that a part is never taken for the whole. */
-export class PlainResponse implements HttpResponse {
+export class PlainResponse implements HttpResponse, Sendable {
   readonly req: { readonly method: string };
   statusCode = 200;
   headersSent = false;
@@ -26,6 +29,8 @@ export class PlainResponse implements HttpResponse {
   readonly #connection: AnswerEnd;
   #extra = '';
   #head: string | undefined;
+  /** Head and body of an answer that waits for its turn. */
+  #whole: string | Uint8Array = '';
   #closes = false;
   /** Bytes of the body that the head promises and that have not been written. */
   #promised = 0;
@@ -74,31 +79,47 @@ export class PlainResponse implements HttpResponse {
       done?.(new Error('The connection is gone.'));
       return false;
     }
-    const bytes = typeof body === 'string' ? Buffer.from(body) : body;
-    this.#promised -= bytes.length;
-    if (this.#promised < 0) throw new Error('More than the length of this answer.');
+    const bytes = this.#promisedPart(body);
     const head = this.#head;
     this.#head = undefined;
-    if (head === undefined) return this.#socket.write(bytes, done);
-    if (bytes.length > WITH_HEAD) {
-      this.#socket.write(head, 'latin1');
-      return this.#socket.write(bytes, done);
-    }
-    const all = Buffer.allocUnsafe(head.length + bytes.length);
-    all.write(head, 'latin1');
-    all.set(bytes, head.length);
-    return this.#socket.write(all, done);
+    if (head !== undefined) this.#socket.write(head, 'latin1');
+    return this.#socket.write(bytes, done);
   }
 
-  end(body?: string | Uint8Array): void {
-    if (this.#closed) return;
-    if (body !== undefined && body.length > 0) this.write(body);
-    if (this.#head !== undefined) this.#socket.write(this.#head, 'latin1');
-    this.#head = undefined;
+  end(body: string | Uint8Array = ''): void {
+    if (this.destroyed) return;
+    const bytes = this.#promisedPart(body);
     if (this.#promised > 0) {
       this.destroy();
       return;
     }
+    if (this.#head === undefined || bytes.length > WITH_HEAD) {
+      this.#promised += bytes.length;
+      if (bytes.length > 0) this.write(bytes);
+      this.#sent();
+      return;
+    }
+    this.#whole = bytes.length === 0 ? this.#head : joined(this.#head, bytes);
+    this.#head = undefined;
+    this.#connection.outbox.add(this);
+  }
+
+  /** Sends an answer that was put together. */
+  send(): void {
+    if (this.destroyed) return;
+    this.#socket.write(this.#whole, 'latin1');
+    this.#whole = '';
+    this.#sent();
+  }
+
+  #promisedPart(body: string | Uint8Array): Uint8Array {
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body;
+    this.#promised -= bytes.length;
+    if (this.#promised < 0) throw new Error('More than the length of this answer.');
+    return bytes;
+  }
+
+  #sent(): void {
     if (this.#socket.writableLength === 0) this.#connection.ended();
     else this.#socket.write('', () => this.#connection.ended());
   }
@@ -134,6 +155,13 @@ function line(name: string, value: string | number): string {
     throw new TypeError(`The header ${name} has a bad value.`);
   if (!NAME.test(name)) throw new TypeError('A header has a bad name.');
   return `${name}: ${value}\r\n`;
+}
+
+function joined(head: string, body: Uint8Array): Buffer {
+  const all = Buffer.allocUnsafe(head.length + body.length);
+  all.write(head, 'latin1');
+  all.set(body, head.length);
+  return all;
 }
 
 function statusLine(status: number): string {

@@ -1,4 +1,5 @@
 import { Socket } from 'node:net';
+import { bodyReceived } from '../store/young-memory.ts';
 
 /** Where bytes of a connection go. Both functions tell whether more may come now. */
 export interface ByteTaker {
@@ -35,6 +36,15 @@ interface SocketInside {
 /** Every connection reads into it, since what is read is taken before the next read of any. */
 const SHARED = Buffer.allocUnsafeSlow(32 * 1024);
 
+/** Its beginnings, since most requests of a client are of the same few lengths. */
+const beginnings: Buffer[] = [];
+const MAX_KEPT = 2048;
+
+function shared(bytes: number): Buffer {
+  if (bytes > MAX_KEPT) return SHARED.subarray(0, bytes);
+  return (beginnings[bytes] ??= SHARED.subarray(0, bytes));
+}
+
 /**
  * Reads a connection that has just been accepted.
  *
@@ -66,7 +76,7 @@ function readDirectly(accepted: SocketInside, handle: Handle, taker: ByteTaker):
       buffer: (): Uint8Array => (room = (released ? undefined : taker.room()) ?? SHARED),
       callback: (bytes: number, buffer: Uint8Array): boolean => {
         if (released) return socket.push(Buffer.from(buffer.subarray(0, bytes)));
-        waiting = room === SHARED ? !taker.take(SHARED.subarray(0, bytes)) : !taker.arrived(bytes);
+        waiting = room === SHARED ? !taker.take(shared(bytes)) : !taker.arrived(bytes);
         return !waiting;
       },
     },
@@ -85,6 +95,7 @@ function readDirectly(accepted: SocketInside, handle: Handle, taker: ByteTaker):
 
 function readStream(socket: Socket, taker: ByteTaker): SocketReader {
   const onData = (bytes: Buffer): void => {
+    bodyReceived(bytes.length);
     if (!taker.take(bytes)) socket.pause();
   };
   const resume = (): void => {
