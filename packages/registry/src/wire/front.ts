@@ -114,8 +114,9 @@ export class Front {
     const parts = {
       serve: (request: HttpRequest, response: HttpResponse) => void this.#serve(request, response),
       handOver: (socket: Socket, bytes: Buffer) => {
-        socket.unshift(bytes);
         takeOver.call(server, socket);
+        // At once, and not by unshift: what is read next may come to the parser in this very turn.
+        socket.emit('data', bytes);
       },
       outbox: new Outbox(),
       closed: (connection: PlainConnection) => this.#plain.delete(connection),
