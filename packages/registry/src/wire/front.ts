@@ -33,7 +33,7 @@ const MAX_HEADER_BYTES = 32 * 1024;
 const MAX_CONNECTIONS = 20_000;
 
 /**
- * Takes connections. Plain requests are read and answered by ourselves, at a third of the CPU; connections
+ * Takes connections. Plain requests are read and answered by ourselves, which takes less CPU; connections
  * with others go to the HTTP server of Node, which serves them as if it had had them from the start.
  */
 export class Front {
