@@ -23,6 +23,8 @@ export interface FrontOptions {
   readonly headersMs: number | undefined;
   /** How long a connection may be silent in a request or after one, in milliseconds; 2 minutes unless told. */
   readonly idleMs: number | undefined;
+  /** Connections at a time, beyond which new ones are closed; 20,000 unless told. */
+  readonly maxConnections?: number;
 }
 
 const HEADERS_MS = 20_000;
@@ -40,6 +42,8 @@ export class Front {
   readonly #options: FrontOptions;
   readonly #server: Server | TlsServer;
   readonly #plain = new Set<PlainConnection>();
+  /** Connections over TLS, from before their handshake on. */
+  readonly #sockets = new Set<Socket>();
   readonly #ended = Promise.withResolvers<undefined>();
   #running = 0;
   #stopping = false;
@@ -47,8 +51,11 @@ export class Front {
   constructor(options: FrontOptions) {
     this.#options = options;
     this.#server = openServer(options);
-    const serve = (request: IncomingMessage, response: ServerResponse): void =>
+    const serve = (request: IncomingMessage, response: ServerResponse): void => {
+      // Its connection would be kept open otherwise, which the end would wait for.
+      response.once('close', () => void (this.#stopping && this.#server.closeIdleConnections()));
       void this.#serve(fromNode(request, response, options.now), response);
+    };
     this.#server.on('request', serve);
     this.#server.on('checkContinue', serve);
     this.#standBefore(this.#server);
@@ -125,8 +132,15 @@ export class Front {
       firstMs: this.#options.headersMs ?? HEADERS_MS,
       idleMs: this.#options.idleMs ?? IDLE_MS,
     };
+    if (this.#options.tls !== undefined) server.on('connection', (socket: Socket) => this.#note(socket));
     server.on('secureConnection', this.#options.secured);
     server.on(event, (socket: Socket) => this.#plain.add(new PlainConnection(socket, parts)));
+  }
+
+  /** The server of Node knows nothing of a connection whose handshake has not ended, and would wait for it. */
+  #note(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
   }
 
   /** Counts what is running, so that the store is closed after the last request and not under it. */
@@ -140,10 +154,16 @@ export class Front {
   #breakAll(): void {
     this.#server.closeAllConnections();
     for (const connection of this.#plain) connection.destroy();
+    for (const socket of this.#sockets) socket.destroy();
   }
 }
 
-function openServer({ tls, headersMs = HEADERS_MS, idleMs = IDLE_MS }: FrontOptions): Server | TlsServer {
+function openServer({
+  tls,
+  headersMs = HEADERS_MS,
+  idleMs = IDLE_MS,
+  maxConnections = MAX_CONNECTIONS,
+}: FrontOptions): Server | TlsServer {
   const settings = {
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: headersMs,
@@ -155,8 +175,10 @@ function openServer({ tls, headersMs = HEADERS_MS, idleMs = IDLE_MS }: FrontOpti
     highWaterMark: 256 * 1024,
   };
   const server =
-    tls === undefined ? createServer(settings) : createTlsServer({ ...settings, ...tls.options });
+    tls === undefined
+      ? createServer(settings)
+      : createTlsServer({ ...settings, ...tls.options, handshakeTimeout: headersMs });
   server.timeout = idleMs;
-  server.maxConnections = MAX_CONNECTIONS;
+  server.maxConnections = maxConnections;
   return server;
 }

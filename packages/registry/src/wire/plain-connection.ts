@@ -69,9 +69,9 @@ export class PlainConnection implements AnswerEnd {
     this.#reader.start();
   }
 
-  /** Whether no request is being answered. */
+  /** Whether no request is being answered, and none has an answer that the client may still have to read. */
   get idle(): boolean {
-    return this.#response === undefined;
+    return this.#response === undefined && this.#state !== 'ending';
   }
 
   destroy(): void {
@@ -86,6 +86,7 @@ export class PlainConnection implements AnswerEnd {
 
   /** Bytes that nobody waits for stay with the kernel; but the end of a connection is noticed at any time. */
   get #mayRead(): boolean {
+    if (this.#state === 'ending') return true;
     if (this.#rest !== undefined) return false;
     const body = this.#body;
     return body === undefined || body.left === 0 || body.open;
@@ -148,7 +149,7 @@ export class PlainConnection implements AnswerEnd {
     this.#response = undefined;
     response.close();
     if (this.#state !== 'serving' || this.#socket.destroyed) return;
-    if (response.closes || this.#halfClosed || body.left > DROP_LIMIT) {
+    if (response.closes || this.last || body.left > DROP_LIMIT) {
       this.#end();
       return;
     }

@@ -105,6 +105,10 @@ function readStream(socket: Socket, taker: ByteTaker): SocketReader {
     socket,
     start: () => socket.on('data', onData),
     resume,
-    release: () => socket.off('data', onData),
+    release: () => {
+      socket.off('data', onData);
+      // Who comes next takes it for a socket that flows, as one is that was just accepted.
+      resume();
+    },
   };
 }
