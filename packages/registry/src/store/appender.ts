@@ -4,7 +4,8 @@ import { type Staging, STAGING_BYTES, StagingBuffers } from './staging.ts';
 
 /** Chunks of one file that may be with the thread while the next one fills. */
 const IN_FLIGHT = 2;
-const buffers = new StagingBuffers();
+/** Where what comes in lies until it is in its file. */
+export const buffers = new StagingBuffers();
 
 /**
  * A file that grows and knows its digest. Bytes are gathered into large chunks, which a hash thread
@@ -77,6 +78,7 @@ export class Appender {
 
   /** Closes the file for good. */
   async forget(): Promise<void> {
+    if (this.#staging !== undefined) buffers.giveBack(this.#staging);
     this.#staging = undefined;
     await Promise.allSettled(this.#inFlight);
     await this.#thread.call({ kind: 'forget', path: this.#path });
@@ -87,7 +89,12 @@ export class Appender {
     const length = this.#staged;
     this.#staging = undefined;
     this.#staged = 0;
-    if (staging === undefined || length === 0) return;
+    if (staging === undefined) return;
+    if (length === 0) {
+      // At the end of every body stands room that nothing came into.
+      buffers.giveBack(staging);
+      return;
+    }
     const sent = this.#append(staging, length);
     sent.catch(() => undefined);
     this.#inFlight.push(sent);
@@ -96,8 +103,11 @@ export class Appender {
 
   async #append(staging: Staging, length: number): Promise<void> {
     const { memory, offset } = staging;
-    await this.#thread.call({ kind: 'append', path: this.#path, memory, offset, length });
-    this.#size += length;
-    buffers.giveBack(staging);
+    try {
+      await this.#thread.call({ kind: 'append', path: this.#path, memory, offset, length });
+      this.#size += length;
+    } finally {
+      buffers.giveBack(staging);
+    }
   }
 }

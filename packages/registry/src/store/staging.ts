@@ -36,19 +36,32 @@ interface Group {
  */
 export class StagingBuffers {
   readonly #groups: Group[] = [];
+  #taken = 0;
   readonly #owners = new WeakMap<Staging, Group>();
+
+  /** Buffers that are in use. */
+  get taken(): number {
+    return this.#taken;
+  }
+
+  /** Bytes that all buffers have, in use or not. */
+  get bytes(): number {
+    return this.#groups.length * TOGETHER * STAGING_BYTES;
+  }
 
   take(): Staging {
     const group = this.#groups.find(({ free }) => free.length > 0) ?? this.#grow();
     const staging = group.free.pop();
     if (staging === undefined) throw new Error('A group of staging buffers is empty.');
+    this.#taken += 1;
     return staging;
   }
 
   /** @param staging is used by nobody any more */
   giveBack(staging: Staging): void {
     const group = this.#owners.get(staging);
-    if (group === undefined) return;
+    if (group === undefined || group.free.includes(staging)) return;
+    this.#taken -= 1;
     group.free.push(staging);
     const at = this.#groups.indexOf(group);
     if (at >= KEPT && group.free.length === TOGETHER) this.#groups.splice(at, 1);

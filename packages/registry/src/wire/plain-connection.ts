@@ -138,7 +138,7 @@ export class PlainConnection implements AnswerEnd {
   }
 
   get last(): boolean {
-    return this.#halfClosed || this.#parts.stopping();
+    return (this.#halfClosed && this.#rest === undefined) || this.#parts.stopping();
   }
 
   /** On to the next request, or to the end. */
@@ -198,7 +198,8 @@ export class PlainConnection implements AnswerEnd {
 
   readonly #onEnd = (): void => {
     this.#halfClosed = true;
-    if (this.#response === undefined) this.#socket.destroySoon();
+    // Over TLS the end is told of while the socket is paused.
+    if (this.#response === undefined && this.#rest === undefined) this.#socket.destroySoon();
     else if ((this.#body?.left ?? 0) > 0) this.#socket.destroy();
   };
 
