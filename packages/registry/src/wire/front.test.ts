@@ -464,13 +464,12 @@ describe.each(['plain', 'tls'] as const)('over %s connections', (transport) => {
         await describeRequest(request, response);
       });
       const client = fixture.connect();
-      const requests = Array.from({ length: 1000 }, (_none, index) =>
-        index % 3 === 0 ? requestOf('PUT /v2/a', 'abc') : requestOf('GET /v2/a'),
-      );
-      await client.write(Buffer.concat(requests));
-      await eventually(() => client.answers().length === 1000);
-      expect(new Set(counts.slice(10)).size).toBe(1);
-      expect(counts[999]).toBe(counts[10]);
+      const request = Buffer.concat([requestOf('PUT /v2/a', 'abc'), requestOf('GET /v2/a')]);
+      for (let count = 100; count <= 1000; count += 100) {
+        await client.write(Buffer.concat(Array.from({ length: 50 }, () => request)));
+        await eventually(() => client.answers().length === count, 5000, 1);
+      }
+      expect([...new Set(counts.slice(10))]).toEqual([counts[10]]);
     });
 
     it.runIf(transport === 'plain')('idle connections cost little', async () => {
