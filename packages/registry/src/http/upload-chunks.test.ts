@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, open, rm, stat } from 'node:fs/promises';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { RegistryFixture, sendTo } from '../fixture.ts';
+import { sendTo } from '../fixture.ts';
 import { digestOf } from '../names.ts';
 import { type RunningRegistry, startRegistry } from '../server.ts';
 import { buffers } from '../store/appender.ts';

@@ -159,7 +159,7 @@ export function requestOf(line: string, body: Buffer | string = '', fields: read
 /** A PUT whose body comes in chunks. */
 export function chunkedPut(path: string, body: Buffer, fields: readonly string[] = []): Buffer {
   const head = [`PUT ${path} HTTP/1.1`, 'Host: x', 'Transfer-Encoding: chunked', ...fields].join('\r\n');
-  const parts = [Buffer.from(`${head}\r\n\r\n`)];
+  const parts: Buffer[] = [Buffer.from(`${head}\r\n\r\n`)];
   for (let at = 0; at < body.length; at += 10_000) {
     const part = body.subarray(at, at + 10_000);
     parts.push(Buffer.from(`${part.length.toString(16)}\r\n`), part, Buffer.from('\r\n'));

@@ -53,7 +53,9 @@ export class Front {
     this.#server = openServer(options);
     const serve = (request: IncomingMessage, response: ServerResponse): void => {
       // Its connection would be kept open otherwise, which the end would wait for.
-      response.once('close', () => void (this.#stopping && this.#server.closeIdleConnections()));
+      response.once('close', () => {
+        if (this.#stopping) this.#server.closeIdleConnections();
+      });
       void this.#serve(fromNode(request, response, options.now), response);
     };
     this.#server.on('request', serve);

@@ -3,15 +3,16 @@ import type { Socket } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { HttpResponse } from './message.ts';
+import { Outbox } from './outbox.ts';
 import { PlainResponse } from './plain-response.ts';
 
 interface Answering {
   readonly response: PlainResponse;
   readonly socket: PassThrough;
   /** How often the connection was told that the answer is with the kernel. */
-  ended(): number;
+  readonly ended: () => number;
   /** What has been sent, head and body. */
-  sent(): { readonly head: string; readonly lines: string[]; readonly body: Buffer };
+  readonly sent: () => { readonly head: string; readonly lines: string[]; readonly body: Buffer };
 }
 
 function answering(method = 'GET', last = false): Answering {
@@ -22,7 +23,8 @@ function answering(method = 'GET', last = false): Answering {
   let ended = 0;
   const connection = {
     last,
-    ended: () => {
+    outbox: new Outbox(),
+    ended: (): undefined => {
       ended += 1;
       response.close();
     },
@@ -280,6 +282,25 @@ describe('the end of an answer', () => {
     await turn();
     await turn();
     expect([ended(), sent().body.length]).toEqual([1, 1_000_000]);
+  });
+
+  it('comes with the others of its turn, and one whose connection is gone meanwhile holds none up', async () => {
+    const outbox = new Outbox();
+    const order: string[] = [];
+    const one = (name: string): { response: PlainResponse; socket: PassThrough } => {
+      const socket = new PassThrough();
+      const connection = { last: false, outbox, ended: (): void => void order.push(name) };
+      const response = new PlainResponse(socket as unknown as Socket, { method: 'GET' }, connection);
+      response.writeHead(200, { 'content-length': 1 });
+      response.end(name);
+      return { response, socket };
+    };
+    const [a, gone, b] = [one('a'), one('x'), one('b')];
+    expect([order, a.socket.readableLength]).toEqual([[], 0]);
+    gone.response.destroy();
+    await turn();
+    expect(order).toEqual(['a', 'b']);
+    expect([a, b].map(({ socket }) => String(socket.read()).slice(-1))).toEqual(['a', 'b']);
   });
 
   it('what is written after the connection is gone says so', async () => {
