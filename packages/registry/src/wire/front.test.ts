@@ -182,6 +182,16 @@ describe.each(['plain', 'tls'] as const)('over %s connections', (transport) => {
       expect(bodies(client)[2]).toBe(described('PUT', '/v2/b', body));
     });
 
+    it('a head of which the end comes later, when its beginning came with the request before', async () => {
+      const client = (await start()).connect();
+      await client.write(Buffer.concat([requestOf('GET /v2/a'), Buffer.from('GET /v2/b HTTP/1.1\r\nHo')]));
+      await eventually(() => client.answers().length === 1);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      await client.write('st: x\r\n\r\n');
+      await eventually(() => client.answers().length === 2);
+      expect(bodies(client)[1]).toBe(described('GET', '/v2/b', Buffer.alloc(0)));
+    });
+
     it('a refused one is refused, with nothing lost before it', async () => {
       const client = (await start()).connect();
       await client.write(Buffer.concat([requestOf('GET /v2/a'), Buffer.from('GET /v2/ HTTP/1.1\r\n\r\n')]));
