@@ -192,11 +192,54 @@ describe.each(['plain', 'tls'] as const)('over %s connections', (transport) => {
       expect(bodies(client)[1]).toBe(described('GET', '/v2/b', Buffer.alloc(0)));
     });
 
+    it.each([10_000, 200_000, 900_000])(
+      'of %i bytes, all of which came while the one before ran',
+      async (size) => {
+        const gate = Promise.withResolvers<undefined>();
+        const fixture = await start(async (request, response) => {
+          if (request.url === '/v2/slow') await gate.promise;
+          await describeRequest(request, response);
+        });
+        const client = fixture.connect();
+        const large = randomBytes(size);
+        await client.write(requestOf('GET /v2/slow'));
+        const sent = client.write(Buffer.concat([chunkedPut('/v2/b', large), requestOf('GET /v2/c')]));
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        gate.resolve(undefined);
+        await sent;
+        await eventually(() => client.answers().length === 3);
+        expect(bodies(client)[1]).toBe(described('PUT', '/v2/b', large));
+        expect(bodies(client)[2]).toBe(described('GET', '/v2/c', Buffer.alloc(0)));
+      },
+    );
+
     it('a refused one is refused, with nothing lost before it', async () => {
       const client = (await start()).connect();
       await client.write(Buffer.concat([requestOf('GET /v2/a'), Buffer.from('GET /v2/ HTTP/1.1\r\n\r\n')]));
       await client.ended;
       expect(String(client.received).match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 400']);
+    });
+
+    it('thousands that came while one ran are all answered, wherever a head is cut', async () => {
+      const gate = Promise.withResolvers<undefined>();
+      let came = 0;
+      const fixture = await start(async (request, response) => {
+        if (request.url === '/v2/slow') await gate.promise;
+        came += 1;
+        answer(response, 200, request.url);
+      });
+      const client = fixture.connect();
+      await client.write(requestOf('GET /v2/slow'));
+      const urls = Array.from({ length: 8000 }, (_none, index) => `/v2/${index}`);
+      const sent = client.write(
+        Buffer.concat(urls.map((url) => requestOf(`GET ${url}`, '', [`A: ${'a'.repeat(200)}`]))),
+      );
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      gate.resolve(undefined);
+      await sent;
+      await eventually(() => came === 8001);
+      await eventually(() => client.answers().length === 8001);
+      expect(bodies(client).slice(1)).toEqual(urls);
     });
 
     it('a client that is read slowly is not read ahead of', async () => {

@@ -124,6 +124,9 @@ export class Front {
       serve: (request: HttpRequest, response: HttpResponse) => void this.#serve(request, response),
       handOver: (socket: Socket, bytes: Buffer) => {
         takeOver.call(server, socket);
+        // Its parser reads past the stream until somebody listens there, and would have what comes next before
+        // what waits in it.
+        if (socket.readableLength > 0) socket.on('data', ignore).off('data', ignore);
         // At once, and not by unshift: what is read next may come to the parser in this very turn.
         socket.emit('data', bytes);
       },
@@ -158,6 +161,10 @@ export class Front {
     for (const connection of this.#plain) connection.destroy();
     for (const socket of this.#sockets) socket.destroy();
   }
+}
+
+function ignore(): void {
+  // Only that somebody listens counts.
 }
 
 function openServer({
