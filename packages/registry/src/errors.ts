@@ -11,6 +11,7 @@ interface Row {
 export const API_ERRORS = {
   AdministrationInvalid: { status: 400, oci: 'UNSUPPORTED' },
   BlobUnknown: { status: 404, oci: 'BLOB_UNKNOWN' },
+  BodyInvalid: { status: 400, oci: 'SIZE_INVALID' },
   BlobUploadInvalid: { status: 400, oci: 'BLOB_UPLOAD_INVALID' },
   BlobUploadConflict: { status: 409, oci: 'BLOB_UPLOAD_INVALID' },
   BlobUploadOutOfOrder: { status: 416, oci: 'BLOB_UPLOAD_INVALID' },

@@ -6,8 +6,8 @@ export interface Head {
   readonly url: string;
   /** Names in lower case. */
   readonly headers: Readonly<IncomingHttpHeaders>;
-  /** Bytes of the body. */
-  readonly length: number;
+  /** Bytes of the body, or that it comes in chunks. */
+  readonly length: number | 'chunks';
 }
 
 const REQUEST_LINE = /^(GET|HEAD|POST|PUT|PATCH|DELETE) (\/v2\/[!"$-~]*) HTTP\/1\.1$/;
@@ -17,7 +17,6 @@ const LENGTH = /^(?:0|[1-9][0-9]{0,14})$/;
 const WITH_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 /** What changes how the connection or the body is read, and where two of them would have to be weighed. */
 const SPECIAL: ReadonlySet<string> = new Set([
-  'transfer-encoding',
   'expect',
   'upgrade',
   'trailer',
@@ -30,7 +29,7 @@ const SPECIAL: ReadonlySet<string> = new Set([
 
 /**
  * Reads the head of a plain request: one in HTTP/1.1 for the distribution-spec, with each header once, in ASCII,
- * with a body of known length or none. It has one reading only, so that a proxy in front and the registry
+ * with a body of known length, in chunks, or none. It has one reading only, so that a proxy in front and the registry
  * cannot see two requests in it (RFC 9112, 11.2).
  *
  * @param text ends with the empty line after the headers
@@ -45,7 +44,7 @@ export function parsePlainHead(text: string): Head | undefined {
   const headers = headersIn(lines.slice(1, count));
   if (headers === undefined) return undefined;
   if ((headers.host ?? '') === '' || !keepsOpen(headers.connection)) return undefined;
-  const length = lengthOf(method, headers['content-length']);
+  const length = lengthOf(method, headers);
   return length === undefined ? undefined : { method, url, headers, length };
 }
 
@@ -61,9 +60,14 @@ function headersIn(lines: readonly string[]): IncomingHttpHeaders | undefined {
   return headers;
 }
 
-function lengthOf(method: string, length = '0'): number | undefined {
-  if (!LENGTH.test(length) || (length !== '0' && !WITH_BODY.has(method))) return undefined;
-  return Number(length);
+function lengthOf(method: string, headers: IncomingHttpHeaders): number | 'chunks' | undefined {
+  const { 'content-length': length, 'transfer-encoding': coding } = headers;
+  if (coding !== undefined) {
+    // Both at once are how one request is smuggled in another (RFC 9112, 6.3).
+    return coding === 'chunked' && length === undefined && WITH_BODY.has(method) ? 'chunks' : undefined;
+  }
+  if (length === undefined) return 0;
+  return LENGTH.test(length) && (length === '0' || WITH_BODY.has(method)) ? Number(length) : undefined;
 }
 
 function keepsOpen(connection: string | undefined): boolean {

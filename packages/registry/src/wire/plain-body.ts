@@ -1,4 +1,5 @@
 import type { Body } from '../store/body.ts';
+import { Chunks } from './chunks.ts';
 import type { Pace } from './pace.ts';
 
 interface Reading {
@@ -8,11 +9,12 @@ interface Reading {
   readonly reject: (error: unknown) => void;
 }
 
-/** The body of a plain request: a number of bytes that is known before, as the connection brings them. */
+/** The body of a plain request as the connection brings it: a number of bytes that is known before, or chunks. */
 export class PlainBody implements Body {
   readonly #pace: Pace;
   readonly #wanted: () => void;
-  /** Bytes that the connection has not brought yet. */
+  readonly #chunks: Chunks | undefined;
+  /** Bytes that the connection has not brought yet; of chunks infinitely many, until the last has come. */
   #left: number;
   #early: Uint8Array[] = [];
   #reading: Reading | undefined;
@@ -20,13 +22,14 @@ export class PlainBody implements Body {
   #dropped = false;
 
   /** @param wanted is called when somebody waits for bytes that the connection has to bring */
-  constructor(length: number, pace: Pace, wanted: () => void) {
-    this.#left = length;
+  constructor(length: number | 'chunks', pace: Pace, wanted: () => void) {
+    this.#left = length === 'chunks' ? Infinity : length;
+    this.#chunks = length === 'chunks' ? new Chunks() : undefined;
     this.#pace = pace;
     this.#wanted = wanted;
   }
 
-  /** Bytes that are still to come. */
+  /** Bytes that are still to come; infinitely many where that is not known. */
   get left(): number {
     return this.#left;
   }
@@ -39,21 +42,15 @@ export class PlainBody implements Body {
   /** Where the connection may put the next bytes by itself, to be told of by {@link arrived}. */
   get room(): Uint8Array | undefined {
     const reading = this.#reading;
-    return reading?.target.subarray(reading.filled, reading.filled + this.#left);
+    // Chunks are small as a rule: what a read less would spare goes into reading their frames by themselves.
+    if (reading === undefined || this.#chunks !== undefined) return undefined;
+    return reading.target.subarray(reading.filled, reading.filled + this.#left);
   }
 
   /** Bytes have been put into {@link room}. */
   arrived(bytes: number): void {
     this.#left -= bytes;
-    const reading = this.#reading;
-    if (reading === undefined) return;
-    reading.filled += bytes;
-    try {
-      this.#pace.received(bytes);
-    } catch (error) {
-      this.break(error);
-    }
-    if (reading.filled === reading.target.length || this.#left === 0) this.#settle(reading);
+    if (this.#reading !== undefined) this.#filled(this.#reading, bytes);
   }
 
   /**
@@ -62,20 +59,10 @@ export class PlainBody implements Body {
    * @returns their number
    */
   take(bytes: Uint8Array): number {
+    if (this.#chunks !== undefined) return this.#takeChunks(this.#chunks, bytes);
     const mine = bytes.subarray(0, this.#left);
-    if (this.#dropped) {
-      this.#left -= mine.length;
-      return mine.length;
-    }
-    const direct = this.room?.length ?? 0;
-    if (direct > 0) {
-      this.#reading?.target.set(mine.subarray(0, direct), this.#reading.filled);
-      this.arrived(Math.min(mine.length, direct));
-    }
-    if (mine.length > direct) {
-      this.#early.push(new Uint8Array(mine.subarray(direct)));
-      this.#left -= mine.length - direct;
-    }
+    this.#left -= mine.length;
+    this.#bring(mine);
     return mine.length;
   }
 
@@ -111,6 +98,53 @@ export class PlainBody implements Body {
   drop(): void {
     this.#dropped = true;
     this.#early = [];
+  }
+
+  #takeChunks(chunks: Chunks, bytes: Uint8Array): number {
+    let at = 0;
+    try {
+      while (at < bytes.length && !chunks.ended) {
+        at += chunks.read(bytes.subarray(at));
+        const payload = bytes.subarray(at, at + chunks.payload);
+        if (payload.length === 0) continue;
+        chunks.passed(payload.length);
+        this.#bring(payload);
+        at += payload.length;
+      }
+    } catch (error) {
+      // Where the next request begins is not known any more.
+      this.break(error);
+      return bytes.length;
+    }
+    if (chunks.ended) {
+      this.#left = 0;
+      if (this.#reading !== undefined) this.#settle(this.#reading);
+    }
+    return at;
+  }
+
+  /** Copies bytes to whoever waits for them, and keeps what is too much for later. */
+  #bring(bytes: Uint8Array): void {
+    if (this.#dropped) return;
+    const reading = this.#reading;
+    let early = bytes;
+    if (reading !== undefined) {
+      const part = bytes.subarray(0, reading.target.length - reading.filled);
+      reading.target.set(part, reading.filled);
+      this.#filled(reading, part.length);
+      early = bytes.subarray(part.length);
+    }
+    if (early.length > 0) this.#early.push(new Uint8Array(early));
+  }
+
+  #filled(reading: Reading, bytes: number): void {
+    reading.filled += bytes;
+    try {
+      this.#pace.received(bytes);
+    } catch (error) {
+      this.break(error);
+    }
+    if (reading.filled === reading.target.length || this.#left === 0) this.#settle(reading);
   }
 
   #settle(reading: Reading): void {

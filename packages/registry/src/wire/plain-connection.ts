@@ -127,7 +127,7 @@ export class PlainConnection implements AnswerEnd {
     this.#body = body;
     this.#response = response;
     let rest = bytes.subarray(size);
-    if (head.length > 0 && rest.length > 0) rest = rest.subarray(body.take(rest));
+    if (body.left > 0 && rest.length > 0) rest = rest.subarray(body.take(rest));
     if (rest.length > 0) this.#rest = Buffer.from(rest);
     this.#parts.serve(new PlainRequest(this.#socket, head, body), response);
     return this.#mayRead;
