@@ -11,6 +11,7 @@ import {
   FrontFixture,
   readAll,
   requestOf,
+  type Transport,
   type WireClient,
 } from './fixture.ts';
 import type { FrontOptions } from './front.ts';
@@ -25,13 +26,21 @@ afterEach(async () => {
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const bodies = (client: WireClient): string[] => client.answers().map(({ body }) => String(body));
 
+type Serve = (request: HttpRequest, response: HttpResponse) => Promise<void>;
+
+async function startFront(
+  transport: Transport,
+  serve?: Serve,
+  options?: Partial<FrontOptions>,
+): Promise<FrontFixture> {
+  const fixture = await FrontFixture.start(transport, serve, options);
+  fixtures.push(fixture);
+  return fixture;
+}
+
 describe.each(['plain', 'tls'] as const)('over %s connections', (transport) => {
-  type Serve = (request: HttpRequest, response: HttpResponse) => Promise<void>;
-  async function start(serve?: Serve, options?: Partial<FrontOptions>): Promise<FrontFixture> {
-    const fixture = await FrontFixture.start(transport, serve, options);
-    fixtures.push(fixture);
-    return fixture;
-  }
+  const start = async (serve?: Serve, options?: Partial<FrontOptions>): Promise<FrontFixture> =>
+    startFront(transport, serve, options);
 
   describe('requests that follow each other', () => {
     it('in one segment are answered in order, a body between them', async () => {
@@ -314,23 +323,6 @@ describe.each(['plain', 'tls'] as const)('over %s connections', (transport) => {
   });
 
   describe('a client that goes', () => {
-    // Over TLS an end is one of both directions, as with every server of Node.
-    it.runIf(transport === 'plain').each([
-      ['at once', 0],
-      ['later', 100],
-    ])('to be silent after its request still gets its answer %s', async (_when, ms) => {
-      const fixture = await start(async (request, response) => {
-        const body = await readAll(request.body());
-        await new Promise((resolve) => setTimeout(resolve, ms));
-        answer(response, 200, described(request.method, request.url, body));
-      });
-      const client = fixture.connect();
-      client.socket.end(Buffer.concat([requestOf('PUT /v2/a', 'abc'), requestOf('GET /v2/b')]));
-      await client.ended;
-      expect(bodies(client).map((text) => text.slice(0, 11))).toEqual(['PUT /v2/a 3', 'GET /v2/b 0']);
-      expect(client.error).toBeUndefined();
-    });
-
     it.each(['end', 'destroy'] as const)('in the middle of a body: %s is told to its reader', async (how) => {
       const failed = Promise.withResolvers<unknown>();
       const closed = Promise.withResolvers<undefined>();
@@ -521,25 +513,6 @@ describe.each(['plain', 'tls'] as const)('over %s connections', (transport) => {
       }
       expect([...new Set(counts.slice(10))]).toEqual([counts[10]]);
     });
-
-    it.runIf(transport === 'plain')('idle connections cost little', async () => {
-      const fixture = await start();
-      const used = (): number => {
-        const { heapUsed, external } = process.memoryUsage();
-        return heapUsed + external;
-      };
-      const request = requestOf('GET /v2/a', '', [`Authorization: ${'a'.repeat(1000)}`]);
-      const open = async (count: number): Promise<void> => {
-        const clients = Array.from({ length: count }, () => fixture.connect());
-        await Promise.all(clients.map((client) => client.write(request)));
-        await eventually(() => clients.every((client) => client.received.length > 0));
-      };
-      await open(100);
-      const before = used();
-      await open(2000);
-      // The clients in this process are counted with it: a buffer of 64 KiB for each would be 128 MiB.
-      expect((used() - before) / 2000).toBeLessThan(40_000);
-    });
   });
 
   describe('the end of the front', () => {
@@ -615,5 +588,43 @@ describe.each(['plain', 'tls'] as const)('over %s connections', (transport) => {
       expect(await timed(fixture)).toBeLessThan(7000);
       silent.destroy();
     });
+  });
+});
+
+/** Over TLS an end is one of both directions, as with every server of Node. */
+describe('over plain connections alone', () => {
+  it.each([
+    ['at once', 0],
+    ['later', 100],
+  ])('a client that is silent after its request still gets its answer %s', async (_when, ms) => {
+    const fixture = await startFront('plain', async (request, response) => {
+      const body = await readAll(request.body());
+      await new Promise((resolve) => setTimeout(resolve, ms));
+      answer(response, 200, described(request.method, request.url, body));
+    });
+    const client = fixture.connect();
+    client.socket.end(Buffer.concat([requestOf('PUT /v2/a', 'abc'), requestOf('GET /v2/b')]));
+    await client.ended;
+    expect(bodies(client).map((text) => text.slice(0, 11))).toEqual(['PUT /v2/a 3', 'GET /v2/b 0']);
+    expect(client.error).toBeUndefined();
+  });
+
+  it('idle connections cost little', async () => {
+    const fixture = await startFront('plain');
+    const used = (): number => {
+      const { heapUsed, external } = process.memoryUsage();
+      return heapUsed + external;
+    };
+    const request = requestOf('GET /v2/a', '', [`Authorization: ${'a'.repeat(1000)}`]);
+    const open = async (count: number): Promise<void> => {
+      const clients = Array.from({ length: count }, () => fixture.connect());
+      await Promise.all(clients.map((client) => client.write(request)));
+      await eventually(() => clients.every((client) => client.received.length > 0));
+    };
+    await open(100);
+    const before = used();
+    await open(2000);
+    // The clients in this process are counted with it: a buffer of 64 KiB for each would be 128 MiB.
+    expect((used() - before) / 2000).toBeLessThan(40_000);
   });
 });

@@ -256,3 +256,59 @@ describe('the pace of a body', () => {
     }
   });
 });
+
+describe('a body in chunks', () => {
+  const frame = (chunks: readonly Uint8Array[]): Buffer =>
+    Buffer.concat([
+      ...chunks.flatMap((chunk) => [
+        Buffer.from(`${chunk.length.toString(16)}\r\n`),
+        chunk,
+        Buffer.from('\r\n'),
+      ]),
+      Buffer.from('0\r\n\r\n'),
+    ]);
+
+  it('is read whole, however it is cut and asked for, and nothing of what follows', async () => {
+    const sizes = fc.array(fc.integer({ min: 1, max: 900 }), { maxLength: 6 });
+    const cuts = fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1, maxLength: 6 });
+    const property = fc.asyncProperty(sizes, cuts, cuts, async (chunks, pieces, targets) => {
+      const content = contentOf(chunks.reduce((sum, size) => sum + size, 0));
+      let start = 0;
+      const framed = frame(chunks.map((size) => content.subarray(start, (start += size))));
+      const bytes = Buffer.concat([framed, Buffer.from('GET / HTTP/1.1')]);
+      const body = new PlainBody('chunks', patient(), nobody);
+      let behind = 0;
+      let at = 0;
+      const bring = (turnOf: number): void => {
+        const piece = Uint8Array.prototype.slice.call(bytes, at, at + (pieces[turnOf % pieces.length] ?? 1));
+        at += piece.length;
+        behind += body.left === 0 ? piece.length : piece.length - body.take(piece);
+        piece.fill(0xee);
+      };
+      const read: Uint8Array[] = [];
+      for (let count = 0; ; count += 1) {
+        const target = new Uint8Array(targets[count % targets.length] ?? 1);
+        const filling = body.fill(target);
+        for (let more = 0; body.open && at < bytes.length; more += 1) bring(count + more);
+        const filled = await filling;
+        if (filled === 0) break;
+        read.push(target.subarray(0, filled));
+      }
+      while (at < bytes.length) bring(0);
+      expect(Buffer.concat(read).equals(content)).toBe(true);
+      expect([body.left, behind]).toEqual([0, 'GET / HTTP/1.1'.length]);
+    });
+    await fc.assert(property, { numRuns: 300 });
+  });
+
+  it('that goes wrong gives what came before, then says so, and takes nothing for another request', async () => {
+    const body = new PlainBody('chunks', patient(), nobody);
+    const bytes = Buffer.from('3\r\nabc\r\n2\r\ndefGET / HTTP/1.1\r\n\r\n');
+    const target = new Uint8Array(10);
+    const filling = body.fill(target);
+    expect(body.take(bytes)).toBe(bytes.length);
+    expect(Buffer.from(target.subarray(0, await filling)).toString()).toBe('abcde');
+    await expect(body.fill(target)).rejects.toMatchObject({ code: 'BodyInvalid' });
+    expect([body.left, body.open]).toEqual([Infinity, false]);
+  });
+});
