@@ -1,7 +1,7 @@
 /**
  * The embedded registry beside distribution, Zot and olareg: the same client against each in turn, on loopback.
  *
- *     npx node bench/registry/main.ts [--rounds 3] [--peers mural,olareg] [--rows head,get,auth,push,pull,tls,memory]
+ *     npx node bench/registry/main.ts [--rounds 3] [--peers mural,olareg] [--rows head,get,push-tls,…]
  *
  * distribution and olareg come from `test/tools/get`; Zot (cmd/zot of project-zot/zot) by its path in ZOT.
  */
@@ -15,11 +15,12 @@ import { binaryOf, hintOf, type PeerName, PEERS, type PeerSetup, startPeer } fro
 import { best, type Result, tableOf } from './report.ts';
 import { type Row, rowsOf } from './rows.ts';
 
+const ROWS = 'head,get,auth,head-tls,push,push-tls,pull,pull-tls,memory';
 const { values: options } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' },
     peers: { type: 'string', default: PEERS.join(',') },
-    rows: { type: 'string', default: 'head,get,auth,push,pull,tls,memory' },
+    rows: { type: 'string', default: ROWS },
     seconds: { type: 'string', default: '5' },
   },
 });

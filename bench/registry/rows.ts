@@ -29,20 +29,22 @@ type Size = (typeof SIZES)[number];
 
 /** The rows of the groups that were asked for. */
 export function rowsOf(groups: readonly string[], seconds: number): Row[] {
-  const manifest = (method: 'HEAD' | 'GET', auth: boolean): Row => ({
-    title: `${method} manifest by tag, c=${CONNECTIONS}${auth ? ', Basic (bcrypt)' : ''}`,
-    tls: false,
+  const manifest = (method: 'HEAD' | 'GET', { auth = false, tls = false } = {}): Row => ({
+    title: `${method} manifest by tag, c=${CONNECTIONS}${auth ? ', Basic (bcrypt)' : ''}${tls ? ', TLS' : ''}`,
+    tls,
     auth,
     unit: 'request',
     run: async (peer) => manifests(peer, method, seconds),
   });
   const all: Readonly<Record<string, readonly Row[]>> = {
-    head: [manifest('HEAD', false)],
-    get: [manifest('GET', false)],
-    auth: [manifest('HEAD', true)],
+    head: [manifest('HEAD')],
+    get: [manifest('GET')],
+    auth: [manifest('HEAD', { auth: true })],
+    'head-tls': [manifest('HEAD', { tls: true })],
     push: SIZES.map((size) => transferRow('push', size, false)),
     pull: SIZES.map((size) => transferRow('pull', size, false)),
-    tls: SIZES.map((size) => transferRow('pull', size, true)),
+    'push-tls': SIZES.map((size) => transferRow('push', size, true)),
+    'pull-tls': SIZES.map((size) => transferRow('pull', size, true)),
     memory: [
       { title: 'memory at rest', tls: true, auth: false, unit: 'bytes', run: atRest },
       {
