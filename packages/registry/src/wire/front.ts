@@ -124,9 +124,10 @@ export class Front {
       serve: (request: HttpRequest, response: HttpResponse) => void this.#serve(request, response),
       handOver: (socket: Socket, bytes: Buffer) => {
         takeOver.call(server, socket);
-        // Its parser reads past the stream until somebody listens there, and would have what comes next before
-        // what waits in it.
-        if (socket.readableLength > 0) socket.on('data', ignore).off('data', ignore);
+        // Its parser reads past the stream until somebody listens there. Over TLS it would be given all that one
+        // turn has decrypted, though it paused, or what comes next before what waits in the stream.
+        if (event === 'secureConnection' || socket.readableLength > 0)
+          socket.on('data', ignore).off('data', ignore);
         // At once, and not by unshift: what is read next may come to the parser in this very turn.
         socket.emit('data', bytes);
       },

@@ -54,13 +54,13 @@ export class PlainConnection implements AnswerEnd {
   #state: 'serving' | 'handed-over' | 'ending' = 'serving';
 
   constructor(socket: Socket, parts: ConnectionParts) {
+    this.#socket = socket;
     this.#parts = parts;
     this.#reader = openReader(socket, {
       room: () => this.#body?.room,
       arrived: (bytes) => this.#arrived(bytes),
       take: (bytes) => this.#take(bytes),
     });
-    this.#socket = this.#reader.socket;
     this.#socket.setTimeout(parts.firstMs);
     this.#socket.on('timeout', this.#onTimeout);
     this.#socket.on('error', ignore);
@@ -101,7 +101,7 @@ export class PlainConnection implements AnswerEnd {
       rest = bytes.subarray(body.take(bytes));
       if (rest.length === 0) return this.#mayRead;
     }
-    if (this.#response === undefined) return this.#begin(rest);
+    if (this.#response === undefined && this.#rest === undefined) return this.#begin(rest);
     this.#rest = this.#rest === undefined ? Buffer.from(rest) : Buffer.concat([this.#rest, rest]);
     return this.#mayRead;
   }

@@ -1,9 +1,11 @@
 import { once } from 'node:events';
 import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { eventually } from '@mural/core/testing';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type ByteTaker, openReader, type SocketReader } from './socket-reader.ts';
+import { selfSigned } from '../fixture-certificate.ts';
+import { type ByteTaker, openReader, readStream, type SocketReader } from './socket-reader.ts';
 
 const open: { readonly server: Server; readonly sockets: Socket[] }[] = [];
 afterEach(async () => {
@@ -20,26 +22,32 @@ interface Opened {
   readonly server: Server;
 }
 
-/** @param direct false for the way that is taken where a socket is not one of ours to read into */
-async function openPair(taker: ByteTaker, direct: boolean): Promise<Opened> {
-  const server = createServer({ allowHalfOpen: true, noDelay: true });
+async function openPair(
+  taker: ByteTaker,
+  direct: boolean,
+  transport: 'plain' | 'tls' = 'plain',
+): Promise<Opened> {
+  const tls = transport === 'tls';
+  const server = tls ? createTlsServer(selfSigned()) : createServer({ allowHalfOpen: true, noDelay: true });
   const sockets: Socket[] = [];
   open.push({ server, sockets });
   const reading = Promise.withResolvers<{ accepted: Socket; reader: SocketReader }>();
-  server.on('connection', (accepted) => {
-    if (!direct) Object.defineProperty(accepted, 'constructor', { value: undefined });
-    const reader = openReader(accepted, taker);
-    reader.socket.on('error', () => undefined);
-    sockets.push(reader.socket);
+  server.on(tls ? 'secureConnection' : 'connection', (accepted: Socket) => {
+    const reader = direct ? openReader(accepted, taker) : readStream(accepted, taker);
+    accepted.on('error', () => undefined);
+    sockets.push(accepted);
     reader.start();
     reading.resolve({ accepted, reader });
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  const { port } = server.address() as AddressInfo;
+  const client = tls
+    ? connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+    : connect(port, '127.0.0.1');
   client.on('error', () => undefined);
   sockets.push(client);
-  await once(client, 'connect');
+  await once(client, tls ? 'secureConnect' : 'connect');
   return { ...(await reading.promise), client, server };
 }
 
@@ -67,7 +75,7 @@ const numbered = (length: number): Buffer =>
 const moment = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 30));
 
 describe('reading into memory of ours', () => {
-  it('is what this Node does for plain connections', async () => {
+  it.each(['plain', 'tls'] as const)('is what this Node does for %s connections', async (transport) => {
     // Where this fails, a new Node is made otherwise inside: connections are still served, but each read of
     // a body gets a buffer of its own again, at four times the CPU.
     const target = new Uint8Array(10);
@@ -84,8 +92,7 @@ describe('reading into memory of ours', () => {
         return true;
       },
     };
-    const { reader, accepted, client } = await openPair(taker, true);
-    expect(reader.socket).not.toBe(accepted);
+    const { client } = await openPair(taker, true, transport);
     client.write('abcde');
     await eventually(() => arrived.length === 1);
     expect([arrived, taken, String(Buffer.from(target.subarray(0, 5)))]).toEqual([[5], 0, 'abcde']);
@@ -133,15 +140,15 @@ describe.each([
 ])('a connection that is read %s', (_how, direct) => {
   it('gives its bytes in order, then its end', async () => {
     const taker = new Pieces();
-    const { reader, client } = await openPair(taker, direct);
-    const ended = once(reader.socket, 'end');
+    const { accepted, client } = await openPair(taker, direct);
+    const ended = once(accepted, 'end');
     const content = numbered(300_000);
     client.end(content);
     await ended;
     expect(taker.all.equals(content)).toBe(true);
     // The other direction is still open.
     const answered = once(client, 'data');
-    reader.socket.write('answer');
+    accepted.write('answer');
     expect(String((await answered)[0])).toBe('answer');
   });
 
@@ -173,18 +180,18 @@ describe.each([
   ])('is a socket as any other once it is released %s', async (_when, more) => {
     const taker = new Pieces();
     taker.more = more;
-    const { reader, client } = await openPair(taker, direct);
+    const { accepted, reader, client } = await openPair(taker, direct);
     client.write('first');
     await eventually(() => taker.pieces.length === 1);
     reader.release();
     const got: Buffer[] = [];
-    reader.socket.unshift(Buffer.from('again '));
-    reader.socket.on('data', (piece: Buffer) => got.push(piece));
-    const ended = once(reader.socket, 'end');
-    reader.socket.pause();
+    accepted.unshift(Buffer.from('again '));
+    accepted.on('data', (piece: Buffer) => got.push(piece));
+    const ended = once(accepted, 'end');
+    accepted.pause();
     client.end(numbered(200_000));
     await moment();
-    reader.socket.resume();
+    accepted.resume();
     await ended;
     expect(Buffer.concat(got).equals(Buffer.concat([Buffer.from('again '), numbered(200_000)]))).toBe(true);
     expect(String(taker.all)).toBe('first');
@@ -192,30 +199,30 @@ describe.each([
 
   it('knows its client, counts its bytes, and is counted by its server until it is closed', async () => {
     const taker = new Pieces();
-    const { reader, client, server } = await openPair(taker, direct);
+    const { accepted, client, server } = await openPair(taker, direct);
     const connections = (): Promise<number> =>
       new Promise((resolve) => server.getConnections((_error, count) => resolve(count)));
     client.write('abc');
     await eventually(() => taker.pieces.length === 1);
-    expect([reader.socket.remoteAddress, reader.socket.remotePort]).toEqual(['127.0.0.1', client.localPort]);
-    expect([reader.socket.bytesRead, await connections()]).toEqual([3, 1]);
-    const closed = once(reader.socket, 'close');
-    reader.socket.destroy();
+    expect([accepted.remoteAddress, accepted.remotePort]).toEqual(['127.0.0.1', client.localPort]);
+    expect([accepted.bytesRead, await connections()]).toEqual([3, 1]);
+    const closed = once(accepted, 'close');
+    accepted.destroy();
     await closed;
     expect(await connections()).toBe(0);
   });
 
   it('that breaks is closed with what went wrong', async () => {
-    const { reader, client } = await openPair(new Pieces(), direct);
-    const failed = once(reader.socket, 'error');
+    const { accepted, client } = await openPair(new Pieces(), direct);
+    const failed = once(accepted, 'error');
     client.resetAndDestroy();
     expect((await failed)[0]).toMatchObject({ code: 'ECONNRESET' });
   });
 
   it('that is silent ends when its time is over', async () => {
-    const { reader } = await openPair(new Pieces(), direct);
-    const timedOut = once(reader.socket, 'timeout');
-    reader.socket.setTimeout(30);
+    const { accepted } = await openPair(new Pieces(), direct);
+    const timedOut = once(accepted, 'timeout');
+    accepted.setTimeout(30);
     await timedOut;
   });
 });

@@ -1,4 +1,4 @@
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { bodyReceived } from '../store/young-memory.ts';
 
 /** Where bytes of a connection go. Both functions tell whether more may come now. */
@@ -13,8 +13,6 @@ export interface ByteTaker {
 
 /** Reads from a connection. */
 export interface SocketReader {
-  /** What is to be used in place of the socket that was given. */
-  readonly socket: Socket;
   start(): void;
   /** Goes on after a call that told to wait. */
   resume(): void;
@@ -28,9 +26,7 @@ interface Handle {
 
 /** What net.Socket keeps to itself. */
 interface SocketInside {
-  _handle: unknown;
-  _server: unknown;
-  server: unknown;
+  readonly _handle: unknown;
 }
 
 /** Every connection reads into it, since what is read is taken before the next read of any. */
@@ -46,54 +42,71 @@ function shared(bytes: number): Buffer {
 }
 
 /**
- * Reads a connection that has just been accepted.
+ * Reads a connection that has just been accepted, or whose handshake is over.
  *
- * A plain one is read into memory of ours: a stream gets a buffer of 64 KiB for each read, which costs
- * a large body four times the CPU, and an upload's bytes come to lie where they are hashed and written
- * from without a copy. Node offers this for the sockets that a program opens (`onread`), not for those
- * that a server accepts, which are therefore given a socket of their own over the same handle. Where
- * Node is made otherwise, and over TLS, the socket is read as a stream.
+ * It is read into memory of ours: a stream gets a buffer for each read, which costs a large body four times the
+ * CPU, and an upload's bytes come to lie where they are hashed and written from without a copy. Node offers this
+ * for the sockets that a program opens (`onread`), not for those that a server accepts, so they are told of it in
+ * the way in which Node tells its own. Where Node is made otherwise, the socket is read as a stream.
  */
 export function openReader(socket: Socket, taker: ByteTaker): SocketReader {
-  const inside = socket as unknown as SocketInside;
-  const handle = inside._handle;
-  if (socket.constructor === Socket && readsIntoBuffers(handle)) return readDirectly(inside, handle, taker);
-  return readStream(socket, taker);
+  const slots = slotsOf(socket);
+  const { _handle: handle } = socket as unknown as SocketInside;
+  if (slots === undefined || !readsIntoBuffers(handle) || socket.readableLength > 0) {
+    return readStream(socket, taker);
+  }
+  return readDirectly(socket, { slots, handle }, taker);
 }
 
 function readsIntoBuffers(handle: unknown): handle is Handle {
   return typeof handle === 'object' && handle !== null && 'useUserBuffer' in handle;
 }
 
-function readDirectly(accepted: SocketInside, handle: Handle, taker: ByteTaker): SocketReader {
+/** Where a socket keeps what `onread` said. */
+interface Slots {
+  readonly buffer: symbol;
+  readonly next: symbol;
+  readonly callback: symbol;
+}
+
+function slotsOf(socket: Socket): Slots | undefined {
+  const symbols = Object.getOwnPropertySymbols(socket);
+  const named = (name: string): symbol | undefined => symbols.find(({ description }) => description === name);
+  const [buffer, next, callback] = [named('kBuffer'), named('kBufferGen'), named('kBufferCb')];
+  if (buffer === undefined || next === undefined || callback === undefined) return undefined;
+  return { buffer, next, callback };
+}
+
+function readDirectly(
+  socket: Socket,
+  { slots, handle }: { readonly slots: Slots; readonly handle: Handle },
+  taker: ByteTaker,
+): SocketReader {
   let released = false;
   let waiting = true;
   let room: Uint8Array = SHARED;
-  const options: object = {
-    handle,
-    allowHalfOpen: true,
-    onread: {
-      buffer: (): Uint8Array => (room = (released ? undefined : taker.room()) ?? SHARED),
-      callback: (bytes: number, buffer: Uint8Array): boolean => {
-        if (released) return socket.push(Buffer.from(buffer.subarray(0, bytes)));
-        waiting = room === SHARED ? !taker.take(shared(bytes)) : !taker.arrived(bytes);
-        return !waiting;
-      },
-    },
-  };
-  const socket: Socket = new Socket(options);
-  const inside = socket as unknown as SocketInside;
-  inside.server = accepted.server;
-  inside._server = accepted._server;
-  accepted._handle = null;
-  accepted._server = null;
   const resume = (): void => {
-    if (waiting) socket.resume();
+    if (!waiting) return;
+    waiting = false;
+    socket.resume();
   };
-  return { socket, start: resume, resume, release: () => (released = true) };
+  const next = (): Uint8Array => (room = (released ? undefined : taker.room()) ?? SHARED);
+  const callback = (bytes: number, buffer: Uint8Array): boolean => {
+    if (released) return socket.push(Buffer.from(buffer.subarray(0, bytes)));
+    const more = room === SHARED ? taker.take(shared(bytes)) : taker.arrived(bytes);
+    if (!more) waiting = true;
+    // What one turn has decrypted comes in pieces, all of it, whatever was answered to the first ones.
+    else resume();
+    return !waiting;
+  };
+  const first = next();
+  Object.assign(socket, { [slots.buffer]: first, [slots.next]: next, [slots.callback]: callback });
+  handle.useUserBuffer(first);
+  return { start: resume, resume, release: () => (released = true) };
 }
 
-function readStream(socket: Socket, taker: ByteTaker): SocketReader {
+/** Reads a connection as any stream. */
+export function readStream(socket: Socket, taker: ByteTaker): SocketReader {
   const onData = (bytes: Buffer): void => {
     bodyReceived(bytes.length);
     if (!taker.take(bytes)) socket.pause();
@@ -102,7 +115,6 @@ function readStream(socket: Socket, taker: ByteTaker): SocketReader {
     if (socket.isPaused()) socket.resume();
   };
   return {
-    socket,
     start: () => socket.on('data', onData),
     resume,
     release: () => {
