@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type Staging, STAGING_BYTES, StagingBuffers } from './staging.ts';
 
 const GROUP = 8;
@@ -8,6 +8,10 @@ const MEMORY = GROUP * STAGING_BYTES;
 function take(buffers: StagingBuffers, count: number): Staging[] {
   return Array.from({ length: count }, () => buffers.take());
 }
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
 
 describe('staging buffers', () => {
   it('have their size, and begin where a block of a disk may', () => {
@@ -75,5 +79,15 @@ describe('staging buffers', () => {
     const [ours, others] = [new StagingBuffers(), new StagingBuffers()];
     ours.giveBack(others.take());
     expect([ours.taken, ours.bytes, others.taken]).toEqual([0, 0, 1]);
+  });
+
+  it('are had where a process has too little address space for memory of WebAssembly', () => {
+    const Memory = vi.fn(() => {
+      throw new RangeError('could not allocate memory');
+    });
+    vi.stubGlobal('WebAssembly', { Memory });
+    const { memory, bytes } = new StagingBuffers().take();
+    expect(Memory).toHaveBeenCalled();
+    expect([memory.byteLength, bytes.length]).toEqual([MEMORY, STAGING_BYTES]);
   });
 });

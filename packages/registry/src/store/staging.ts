@@ -68,8 +68,7 @@ export class StagingBuffers {
   }
 
   #grow(): Group {
-    const pages = (TOGETHER * STAGING_BYTES) / PAGE;
-    const { buffer: memory } = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    const memory = allocate(TOGETHER * STAGING_BYTES);
     const group: Group = { free: [] };
     for (let index = 0; index < TOGETHER; index += 1) {
       const offset = index * STAGING_BYTES;
@@ -79,5 +78,15 @@ export class StagingBuffers {
     }
     this.#groups.push(group);
     return group;
+  }
+}
+
+/** Memory of WebAssembly takes much address space, of which a process may have been given little. */
+function allocate(bytes: number): SharedArrayBuffer {
+  const pages = bytes / PAGE;
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer;
+  } catch {
+    return new SharedArrayBuffer(bytes);
   }
 }
